@@ -1,0 +1,14 @@
+/* clock.h - one monotonic clock for all durations, wall time for logs and files only. Thread: any. */
+#ifndef HOTSEAT_BASE_CLOCK_H
+#define HOTSEAT_BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define NS_PER_US INT64_C(1000)
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S INT64_C(1000000000)
+
+int64_t clock_now_ns(void);  /* monotonic; never goes back */
+int64_t clock_wall_ns(void); /* since 1970, UTC */
+
+#endif

@@ -1,0 +1,114 @@
+/* store.h - blocks of KV on disk, found by name; agents' names for chains of them. The one reader and writer of the cache folder.
+ * A block is BLOCK_TOKENS tokens of one model (a tail: fewer) and is immutable. Its name is
+ * XXH3-128(parent's name, tag, its tokens), so equal beginnings share files. A name is an index, never a proof: tag,
+ * parent and tokens in the file are compared on every hit.
+ * Base part and window part are two files (<name>.kv, <name>.win): the window part is big and the first to go.
+ *   folder 0700:  LOCK  index.db  blocks/<2 hex of tag...>/...  quarantine/      files 0600     byte by byte: docs/store-format.md
+ * Writing: temporary file, fsync, rename, fsync of the folder. Nothing here is needed to serve: every failure is a
+ * miss with a reason and a counter. Thread: the disk thread only (the front only takes the lock). Blocks on the disk. */
+#ifndef HOTSEAT_STORE_STORE_H
+#define HOTSEAT_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "model/model_tag.h"
+
+struct store;
+struct disk_ops; /* store/disk_ops.h: every disk call, so that tests can fail, slow or record them */
+
+struct store_config {
+    const char *dir;
+    uint64_t budget_bytes;        /* enforced before every write: database, tails and temporary files included */
+    uint64_t write_per_day_bytes; /* past it only what leaves memory is stored (store_put's leaving) */
+    uint64_t generation;          /* refused (ERR_LOCKED) when the folder has seen a higher one from the same lock holder */
+    const struct disk_ops *disk;  /* NULL: the real one */
+};
+
+enum err store_open(const struct store_config *c, struct store **ret, char *why, size_t why_size) NODISCARD;
+void store_free(struct store *s);
+void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per_day_bytes);
+
+struct block_name {
+    struct hash128 h; /* zero: the root, parent of a chain's first block */
+};
+struct block_name block_name_of(struct block_name parent, struct hash128 tag, const int32_t *tokens, uint32_t n);
+
+/* ---- writing ---- */
+struct store_block {
+    struct block_name parent;
+    struct hash128 tag;
+    const char *model;          /* for people and statistics: the id it was seated under */
+    const char *agent;          /* "" nobody; kept in a tail's header, so that names survive the database */
+    const int32_t *tokens;
+    uint32_t n_tokens;          /* 1..BLOCK_TOKENS; fewer than BLOCK_TOKENS is a tail */
+    uint32_t first_pos;
+    const uint8_t *base;        /* NULL: only the window part is written */
+    size_t base_size;
+    const uint8_t *window;      /* NULL: only the base part is written */
+    size_t window_size;
+    uint32_t window_from;       /* lowest position in the window part */
+    bool leaving;               /* this is the last chance: write past write_per_day too */
+};
+/* OK: *ret_written_bytes is 0 when all of it was there already (nothing is touched on disk). ERR_DISK_FULL, ERR_IO,
+ * ERR_LIMIT (budget or day's writes; not stored). */
+enum err store_put(struct store *s, const struct store_block *b, uint64_t *ret_written_bytes) NODISCARD;
+/* Notes that agent's conversation now ends at leaf with n_tokens in all: replaces the chain it grew from, else
+ * takes a place among its CHAINS_PER_AGENT_MAX (oldest goes). Tails that nobody needs any more are deleted. */
+enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent, struct block_name leaf,
+                          uint32_t n_tokens, bool pinned_model) NODISCARD;
+
+/* ---- finding ---- */
+/* The agent's conversations, newest first: tokens from the blocks' own headers (bounded: CHAINS_PER_AGENT_MAX). */
+struct store_chain {
+    int32_t *tokens;
+    uint32_t n_tokens;
+};
+enum err store_agent_chains(struct store *s, struct hash128 tag, const char *agent, struct store_chain *ret, uint32_t *ret_n) NODISCARD;
+void store_chains_free(struct store_chain *chains, uint32_t n);
+
+/* The longest stored beginning of tokens from which the model can go on: full blocks, then a tail if one fits; with
+ * window > 0 only up to a position whose last `window` positions are in stored window parts. */
+struct store_plan {
+    uint32_t n_tokens; /* what can be restored; 0: a miss */
+    uint32_t n_blocks;
+    struct store_plan_block {
+        struct block_name name;
+        uint32_t first_pos, n_tokens;
+        bool needs_window;
+    } *blocks; /* owned */
+    const char *reason; /* static: "hit", "no block", "no window part", ... */
+};
+enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window, struct store_plan *ret) NODISCARD;
+void store_plan_free(struct store_plan *p);
+
+/* Reads and verifies (checksums, tag, parent, tokens) one block of a plan; the parts are appended. A bad file is moved
+ * to quarantine/: ERR_CORRUPT, ERR_VERSION, ERR_MISMATCH, ERR_NOT_FOUND, ERR_IO; counted, *ret_reason static. */
+enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_block *b, const int32_t *tokens, struct buf *base,
+                   struct buf *window, const char **ret_reason) NODISCARD;
+
+/* ---- what models' files hash to ---- */
+bool store_file_hash_get(struct store *s, const struct file_identity *id, struct hash128 *ret);
+void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path, struct hash128 hash);
+bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
+void store_self_test_put(struct store *s, struct hash128 tag);
+
+/* ---- administration: JSON for the admin API; "" model: all ---- */
+enum err store_agents_json(struct store *s, const char *model, const char *agent, struct buf *out) NODISCARD; /* agent "": all */
+enum err store_agent_delete(struct store *s, const char *model, const char *agent, uint32_t *ret_agents, uint64_t *ret_files, uint64_t *ret_bytes) NODISCARD;
+enum err store_agent_pin(struct store *s, const char *model, const char *agent, bool pin) NODISCARD; /* ERR_NOT_FOUND */
+enum err store_cache_json(struct store *s, struct buf *out) NODISCARD;
+enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_files, uint64_t *ret_bytes) NODISCARD;
+
+struct store_counters {
+    uint64_t blocks_written, bytes_written, blocks_read, bytes_read, hits, misses, corrupt, write_failures, evicted;
+    uint64_t disk_bytes, budget_bytes;
+};
+void store_counters_get(const struct store *s, struct store_counters *ret);
+
+/* The folder's lock, held by the front for as long as it lives. ERR_LOCKED: why names the holder's pid. */
+enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) NODISCARD;
+
+#endif
