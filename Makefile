@@ -1,0 +1,39 @@
+# A thin door: the work is in scripts/ and CMakeLists.txt.
+PREFIX ?= /usr/local
+ARGS ?=
+
+.PHONY: all build demo serve test check bench lint install clean setup
+
+all: build
+
+setup:
+	@scripts/setup run
+
+build: setup
+
+demo: setup
+	@scripts/demo
+
+serve: setup
+	@scripts/serve $(ARGS)
+
+test:
+	@scripts/setup test
+	@scripts/run-tests
+
+check:
+	@scripts/setup test
+	@scripts/run-tests --long
+
+lint:
+	@scripts/setup test
+	@scripts/run-tests --only lint
+
+bench: setup
+	@scripts/bench
+
+install: setup
+	@cmake --install build/release --prefix "$(PREFIX)"
+
+clean:
+	rm -rf build
