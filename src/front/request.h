@@ -47,7 +47,7 @@ struct request {
     int64_t hold_ns;          /* SWAP: < 0 --stay-min */
 
     char *agent;              /* AGENT */
-    enum msg_query query;     /* AGENT, AGENTS, CACHE ... */
+    enum msg_query_kind query; /* AGENT, AGENTS, CACHE ... */
 
     char *fault;              /* FAULT */
     int64_t fault_times, fault_arg;

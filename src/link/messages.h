@@ -65,7 +65,7 @@ struct msg_strings { /* a list of byte strings */
     F(U32, debug)          /* 1: DONE carries the debug hashes */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
 #define MSG_QUERY(F)  /* -> REPLY with JSON; asks the store, in every state of the seat */                   \
-    F(U64, op) F(U32, what) /* enum msg_query */ F(STR, agent) F(STR, model) /* "" all */
+    F(U64, op) F(U32, what) /* enum msg_query_kind */ F(STR, agent) F(STR, model) /* "" all */
 #define MSG_FAULT(F) /* -> REPLY */ F(U64, op) F(STR, name) F(I64, times) F(I64, arg)
 #define MSG_SETTINGS(F) /* what can be reloaded */ F(U64, cache_disk_bytes) F(U64, cache_write_per_day_bytes) F(U32, log_level)
 #define MSG_STOP(F)  /* save everything, close the store, -> REPLY, then exit 0 */ F(U64, op)
@@ -115,7 +115,7 @@ struct msg_strings { /* a list of byte strings */
 
 enum msg_kind { MSG_KIND_CHAT = 1, MSG_KIND_TEXT, MSG_KIND_TOKENS };
 enum msg_finish { MSG_FINISH_STOP = 1, MSG_FINISH_LENGTH, MSG_FINISH_TOOL_CALLS };
-enum msg_query {
+enum msg_query_kind {
     MSG_QUERY_AGENTS = 1, /* agents of a model or of all -> {"agents": [...]} */
     MSG_QUERY_AGENT,      /* one -> the same shape with one, ERR_NOT_FOUND */
     MSG_QUERY_AGENT_DELETE, /* -> {"deleted": n, "files": n, "bytes": n} */
