@@ -11,6 +11,8 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+#define BUF_CAP_DEFAULT (256u << 20) /* a frame and a block of any model fit; more is a bug's doing */
+
 struct buf {
     uint8_t *data;   /* owned */
     size_t size;     /* bytes in use */

@@ -10,6 +10,11 @@
 
 #include "base/buf.h"
 
+/* libjansson exports functions of these two names: ours get other ones for the linker, else they would stand in for
+ * the library's own calls. */
+#define json_string hotseat_json_string
+#define json_null hotseat_json_null
+
 struct json; /* one value */
 enum json_type { JSON_NONE, JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
@@ -18,8 +23,9 @@ struct json_error {
     int line, column;
     size_t at_byte;
 };
-/* Any top-level value; duplicate keys refused; at most limits.h JSON_DEPTH_MAX levels. NULL: *ret_error says where.
- * A lone surrogate or raw control character is an error; \u0000 is allowed in strings. */
+/* Any top-level value; duplicate keys refused; at most limits.h JSON_DEPTH_MAX levels. NULL: *ret_error says where
+ * (line and column count from 1, a column is a character; at_byte counts from 0). Integers are int64.
+ * A lone surrogate or raw control character is an error; \u0000 is allowed in strings, not in keys. */
 struct json *json_read(const void *data, size_t size_bytes, struct json_error *ret_error) NODISCARD;
 void json_free(struct json *root); /* only what json_read gave */
 void json_freep(struct json **root);
@@ -54,7 +60,8 @@ void json_str(struct json_out *w, const char *s); /* NULL writes null */
 void json_strn(struct json_out *w, const char *s, size_t size_bytes);
 void json_i64(struct json_out *w, int64_t v);
 void json_u64(struct json_out *w, uint64_t v);
-void json_f64(struct json_out *w, double v); /* shortest that reads back; NaN and infinities write null */
+/* The fewest digits that read back as v, always with a point or an exponent; NaN and infinities write null. */
+void json_f64(struct json_out *w, double v);
 void json_boolean(struct json_out *w, bool v);
 void json_null(struct json_out *w);
 void json_raw(struct json_out *w, const void *json, size_t size_bytes); /* a ready value */

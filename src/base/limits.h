@@ -35,4 +35,9 @@
 #define GGUF_ARRAY_MAX (16u << 20)   /* elements of one array; vocabularies have 262,144 */
 #define GGUF_DIMS_MAX 4              /* dimensions of a tensor */
 
+#define BODIES_BYTES_MAX (256u << 20)     /* all bodies that are being received or parsed, of all connections together */
+#define ANSWER_BYTES_MAX (32u << 20)      /* one answer that is not streamed, while it is collected */
+#define IGNORED_HEADER_BYTES_MAX 1000     /* X-Hotseat-Ignored: proxies cut a header line at 4-8 KB */
+#define IDLE_BODY_S 30                    /* seconds without a byte before a half-sent request is ended */
+
 #endif

@@ -21,4 +21,7 @@ char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2) NODISCARD;
 void mem_fail_at(int64_t n);
 int64_t mem_live_count(void);   /* allocations that were not freed yet: leak checks in tests. */
 
+/* Gives freed heap back to the system, where the C library can; slow (milliseconds), so only after a big release. */
+void mem_trim(void);
+
 #endif

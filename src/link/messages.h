@@ -15,6 +15,7 @@ struct msg_tokens {
     int32_t *ids;
     uint32_t n;
 };
+#define MSG_STRINGS_MAX 64 /* items of a list: stop strings are at most 16 */
 struct msg_strings { /* a list of byte strings */
     struct msg_bytes *items;
     uint32_t n;
@@ -158,7 +159,7 @@ struct msg {
     };
 };
 
-/* Appends one whole frame to out. ERR_NOMEM, ERR_LIMIT. */
+/* Appends one whole frame to out; on error out is as before. ERR_NOMEM, ERR_LIMIT (a frame that is too long, out's cap). */
 enum err msg_encode(const struct msg *m, struct buf *out) NODISCARD;
 /* One whole frame, as frame_peek() found it. ERR_PROTOCOL (unknown type, bytes missing or left over), ERR_NOMEM.
  * *ret owns; on error nothing is left behind. */
