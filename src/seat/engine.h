@@ -69,9 +69,10 @@ void engine_cancel(struct engine *e, bool cancel); /* any thread: a running deco
 /* ---- compute ---- */
 struct engine_item {
     int32_t token, pos, seq;
-    bool logits; /* the row is wanted */
+    bool logits; /* the row is wanted; at most n_seqs rows a step */
 };
-/* One step over items of any sequences. On error nothing of the batch is left in the cells.
+/* One step over items of any sequences; a sequence's positions follow on from what it holds. On error nothing of the
+ * batch is left in the cells (a recurrent sequence is then dropped whole: its state can't go back).
  * ERR_NO_CELLS, ERR_CANCELED, ERR_INTERNAL. */
 enum err engine_decode(struct engine *e, const struct engine_item *items, uint32_t n) NODISCARD;
 const float *engine_logits(struct engine *e, uint32_t item); /* n_vocab floats; valid until the next decode */
@@ -121,6 +122,9 @@ uint32_t engine_chat_stops(const struct engine_chat *c, const char *const **ret)
 enum err engine_chat_parse(struct engine_chat *c, const char *text, size_t size_bytes, bool final, struct buf *content,
                            struct buf *reasoning, struct buf *tool_calls) NODISCARD;
 bool engine_chat_called_tools(const struct engine_chat *c);
+/* A control token whose text belongs to the answer (the marks around a tool call or thoughts, which the parser must
+ * see): engine_piece(special = true) for it. False for NULL. */
+bool engine_chat_keeps(const struct engine_chat *c, int32_t token);
 
 /* ---- sampling ---- */
 /* History, penalties, grammar of one stream. The token at pos is a pure function of (logits, history, seed, pos). */
