@@ -10,9 +10,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -309,7 +306,5 @@ void engine_unload(struct engine *e) {
     if (e->map) munmap(TAKE(e->map), e->map_size);
     e->map_size = 0;
     e->loaded = false;
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
+    mem_trim();
 }
