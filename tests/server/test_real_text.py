@@ -1,0 +1,85 @@
+"""What real models write: C3 (a conversation equals a fresh server fed the whole history), G3 (deltas equal the whole text),
+S13 (a killed seat changes no token)."""
+import os
+import signal
+
+import pytest
+from hotseat_harness import SMOL, Talk, wait_until
+from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, SHORT, SYSTEM, start, talk
+
+per_model = pytest.mark.parametrize("model", [pytest.param(m, id=SHORT[m], marks=pytest.mark.xdist_group(SHORT[m])) for m in MODELS])
+QUESTIONS = ["Name a colour.", "Why that one?", "Name an animal.", "Where does it live?", "What does it eat?", "Name a river.",
+             "How long is it?", "Name a city on it.", "What is it known for?", "Tell me one more thing about it."]
+
+
+@per_model
+def test_c3_ten_turns_equal_a_fresh_server_with_the_whole_history(model, real_server, tmp_path):
+    server = real_server(model, options=OPTIONS, config=CONFIG, model=model)
+    conversation = talk(server, model)
+    conversation.params["max_tokens"] = 24
+    answers = [conversation.say(q) for q in QUESTIONS]
+    assert answers[-1].cached > answers[-1].prompt * 0.8
+    server.stop()
+    system = 0 if model == GEMMA else 1
+    for turn in (5, 10):
+        fresh = start(tmp_path / f"fresh{turn}", model)
+        try:
+            again = Talk(fresh, model, agent="ada", max_tokens=24, seed=1)
+            again.messages = [dict(m) for m in conversation.messages[:system + 2 * (turn - 1)]]
+            whole = again.say(QUESTIONS[turn - 1])
+        finally:
+            fresh.stop()
+        went_on = answers[turn - 1]
+        assert whole.cached == 0 and whole.prompt == went_on.prompt
+        if model == SMOL:  # the same bits for every size of a chunk: to the bit
+            assert whole.logits == went_on.logits and whole.logits
+            assert whole.text == went_on.text
+        else:  # small chunks take another matrix kernel here: the best token of the first row, on natural text
+            assert whole.text.split()[:1] == went_on.text.split()[:1], (whole.text, went_on.text)
+
+
+@per_model
+def test_g3_deltas_equal_the_whole_answer(model, real_server):
+    server = real_server(model, options=OPTIONS, config=CONFIG, model=model)
+    prompts = ["Write a Python function that adds two numbers, with a loop that is indented by four spaces:\n    for i in range(10):\n        x += i\n",
+               "Repeat this line three times: 🙂🚀🦊 naïve café 日本 — done."]
+    for prompt in prompts:
+        messages = [{"role": "user", "content": prompt}]
+        server.chat(model, messages, agent="g3", max_tokens=48)  # from here on both kinds make the same calls
+        whole = server.chat(model, messages, agent="g3", max_tokens=48)
+        stream = server.stream(model, messages, agent="g3", max_tokens=48).read_all()
+        assert stream.text.encode() == whole["choices"][0]["message"]["content"].encode()
+        assert stream.finish == whole["choices"][0]["finish_reason"]
+        assert stream.usage["completion_tokens"] == whole["usage"]["completion_tokens"]
+        assert stream.done and stream.after_done == b"" and stream.error is None
+        assert "\ufffd" not in stream.text
+
+
+@pytest.mark.xdist_group("smol")
+@pytest.mark.parametrize("temperature", [0, 0.8])
+@pytest.mark.parametrize("at", [0, 1, 25])
+def test_s13_killed_seat_during_a_stream_changes_no_token(temperature, at, real_server, tmp_path):
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Tell a long story about a goat, an orange and a boat. 🐐"}]
+    params = dict(agent="ada", max_tokens=60, temperature=temperature, seed=7)
+    quiet = start(tmp_path / "quiet", SMOL)
+    try:
+        expected = quiet.stream(SMOL, messages, **params).read_all()
+    finally:
+        quiet.stop()
+    server = real_server(SMOL, options=OPTIONS, config=CONFIG, model=SMOL)
+    pid = server.seat_pid()
+    stream = server.stream(SMOL, messages, **params)
+    seen = 0
+    if at == 0:
+        os.kill(pid, signal.SIGKILL)
+    for event in stream:
+        if (event.get("choices") or [{}])[0].get("delta", {}).get("content"):
+            seen += 1
+            if seen == at:
+                os.kill(pid, signal.SIGKILL)
+    assert stream.error is None and stream.done
+    assert stream.text == expected.text
+    assert stream.usage["completion_tokens"] == expected.usage["completion_tokens"]
+    assert stream.finish == expected.finish
+    wait_until(lambda: server.seat_pid() not in (None, pid), what="a new seat")
+    assert server.metrics().sum("hotseat_seat_restarts_total") == 1
