@@ -15,7 +15,7 @@
 enum kv_type { KV_F16, KV_Q8_0, KV_Q4_0 };
 bool kv_type_parse(const char *s, enum kv_type *ret);
 const char *kv_type_name(enum kv_type t);
-/* Bytes of n values of this type; n must be a multiple of 32 for the quantised ones (34 and 18 bytes per 32). */
+/* Bytes of n values of this type: the quantised ones take 34 and 18 bytes for each 32 values or part of them. */
 uint64_t kv_type_row_bytes(enum kv_type t, uint64_t n);
 
 struct model_spec {
