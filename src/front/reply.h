@@ -1,4 +1,5 @@
-/* reply.h - what the front says to a request's client, as data; http makes bytes of it. Owned by the sink after post. */
+/* reply.h - what the front says to a request's client, as data; http makes bytes of it. Owned by the sink
+ * after post. */
 #ifndef HOTSEAT_FRONT_REPLY_H
 #define HOTSEAT_FRONT_REPLY_H
 
@@ -22,23 +23,24 @@ struct reply {
     uint64_t client;
     enum reply_kind kind;
     bool last;
-    char *model;              /* the id that answers (after aliases) */
+    char *model; /* the id that answers (after aliases) */
     /* WAITING */
-    uint32_t position;        /* 1: next */
+    uint32_t position; /* 1: next */
     int64_t eta_ms;
     /* DELTA */
     struct msg_bytes text, reasoning, tool_calls;
     /* DONE */
-    struct msg_done done;     /* strings owned */
+    struct msg_done done; /* strings owned */
     char *agent;
     int64_t queue_ns, swap_ns;
     bool debug;
     /* ERROR */
     enum err err;
-    char *error_text;         /* NULL: err_text(err) */
-    char *param;              /* NULL: none */
-    uint32_t retry_after_s;   /* 0: none */
-    char *details;            /* NULL or further members for the error object, as JSON without braces: "\"needed_bytes\":1" */
+    char *error_text;       /* NULL: err_text(err) */
+    char *param;            /* NULL: none */
+    uint32_t retry_after_s; /* 0: none */
+    char *details;          /* NULL or further members for the error object, as JSON without braces:
+                               "\"needed_bytes\":1" */
     /* JSON, EVENT */
     int http_status;
     char *event;

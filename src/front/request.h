@@ -1,5 +1,5 @@
-/* request.h - one request as data: made and validated by http's api_*.c, owned by the front after front_post().
- * Thread: whoever owns it. */
+/* request.h - one request as data: made and validated by http's api_*.c, owned by the front after
+ * front_post(). Thread: whoever owns it. */
 #ifndef HOTSEAT_FRONT_REQUEST_H
 #define HOTSEAT_FRONT_REQUEST_H
 
@@ -11,45 +11,46 @@
 #include "link/messages.h"
 
 enum request_verb {
-    REQUEST_INFER,         /* submit is filled */
-    REQUEST_MODELS,        /* GET /v1/models; with model: that one */
-    REQUEST_SWAP,          /* admin from here on */
+    REQUEST_INFER,  /* submit is filled */
+    REQUEST_MODELS, /* GET /v1/models; with model: that one */
+    REQUEST_SWAP,   /* admin from here on */
     REQUEST_OFFLOAD,
     REQUEST_CURRENT,
     REQUEST_AVAILABLE,
     REQUEST_SWAP_STATUS,
-    REQUEST_EVENTS,        /* a stream of REPLY_EVENT until the client leaves */
-    REQUEST_AGENTS,        /* [model] */
-    REQUEST_AGENT,         /* agent [model]: MSG_QUERY_* with `query` */
+    REQUEST_EVENTS, /* a stream of REPLY_EVENT until the client leaves */
+    REQUEST_AGENTS, /* [model] */
+    REQUEST_AGENT,  /* agent [model]: MSG_QUERY_* with `query` */
     REQUEST_CACHE,
     REQUEST_CACHE_DELETE,
     REQUEST_RELOAD,
     REQUEST_FAULT,
-    REQUEST_PS             /* seat, queues: for `hotseat ps` */
+    REQUEST_PS /* seat, queues: for `hotseat ps` */
 };
 
 struct request {
-    struct list_node node;   /* the front's: the list it is in is its state */
-    uint64_t client;         /* http's handle; comes back in every reply */
-    char *request_id;        /* X-Request-ID */
+    struct list_node node; /* the front's: the list it is in is its state */
+    uint64_t client;       /* http's handle; comes back in every reply */
+    char *request_id;      /* X-Request-ID */
     enum request_verb verb;
-    char *model;             /* as the client named it; NULL or "default": whatever is seated */
+    char *model; /* as the client named it; NULL or "default": whatever is seated */
     bool stream;
     int64_t arrived_ns;
 
-    struct msg_submit submit; /* INFER: owned like a decoded message; request and replay are the front's to fill */
-    bool seed_given;          /* else the front draws one */
+    struct msg_submit
+        submit;      /* INFER: owned like a decoded message; request and replay are the front's to fill */
+    bool seed_given; /* else the front draws one */
     bool include_usage;
 
     int64_t drain_timeout_ns; /* SWAP, OFFLOAD: < 0 the configured one */
     bool cancel_on_deadline;
     bool wait;
-    int64_t hold_ns;          /* SWAP: < 0 --stay-min */
+    int64_t hold_ns; /* SWAP: < 0 --stay-min */
 
-    char *agent;              /* AGENT */
+    char *agent;               /* AGENT */
     enum msg_query_kind query; /* AGENT, AGENTS, CACHE ... */
 
-    char *fault;              /* FAULT */
+    char *fault; /* FAULT */
     int64_t fault_times, fault_arg;
 };
 

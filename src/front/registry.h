@@ -1,0 +1,70 @@
+/* registry.h - the models that are known, what is known about each, and under which names they answer.
+ *   AVAILABLE --swap--> LOADING --> SEATED --swap--> AVAILABLE        LOADING --> FAILED (cools down) -->
+ * LOADING the file went: GONE (forgotten when nothing refers to it)         the file can never be loaded:
+ * INVALID A state is changed by registry_set_state() only. Pure data: what is on the disk comes from scan.h.
+ * Thread: the control thread's (before front_start: the main thread's). */
+#ifndef HOTSEAT_FRONT_REGISTRY_H
+#define HOTSEAT_FRONT_REGISTRY_H
+
+#include "base/list.h"
+#include "front/admission.h"
+#include "front/scan.h"
+
+enum model_state { MODEL_AVAILABLE, MODEL_LOADING, MODEL_SEATED, MODEL_FAILED, MODEL_GONE, MODEL_INVALID };
+const char *model_state_name(enum model_state s); /* "available"; static */
+
+#define MODEL_COOLDOWN_MIN_NS                                                                                \
+    INT64_C(10000000000) /* after the first failure; doubles with each further one */
+#define MODEL_COOLDOWN_MAX_NS INT64_C(600000000000)
+
+struct model {
+    char *id, *path;
+    char *aliases[MODEL_ALIASES_MAX];
+    uint32_t n_aliases;
+    enum model_state state;
+    char *reason; /* of FAILED, INVALID, GONE; else NULL */
+    int64_t cooldown_until_ns, cooldown_ns;
+    struct file_identity identity;
+    int64_t created_s;
+    struct gguf_info info;
+    bool file_gone; /* while seated or loading */
+    /* the settings it loads with: its section's, else the server's */
+    uint32_t context;
+    enum kv_type kv;
+    bool repack, pin;
+    uint64_t pool_bytes;
+    char *template_family, *template_source; /* "" when there is none */
+    struct admission_measure measure;
+    int64_t left_seat_ns; /* INT64_MIN: never sat */
+    struct list waiting;  /* dispatch.c's: streams in order */
+    uint32_t running;     /* dispatch.c's */
+    bool seen;
+};
+
+struct registry;
+/* on_change is called after a model's state has changed, and for a model that came (from == GONE). */
+enum err registry_open(const struct config *config,
+                       void (*on_change)(void *ctx, struct model *m, enum model_state from), void *ctx,
+                       struct registry **ret) NODISCARD;
+void registry_free(struct registry *r);
+
+/* Takes over what a look at the disk found (result stays the caller's). in_use: must not be forgotten yet. */
+enum err registry_apply(struct registry *r, const struct scan_result *result,
+                        bool (*in_use)(const struct model *m)) NODISCARD;
+/* New [model] sections: aliases and settings count from the next load on. */
+enum err registry_set_sections(struct registry *r, const struct config *config) NODISCARD;
+
+struct model *registry_find(const struct registry *r,
+                            const char *name); /* by id, then by alias; NULL. GONE ones too */
+uint32_t registry_count(const struct registry *r);
+struct model *registry_at(const struct registry *r, uint32_t i); /* by id */
+struct model *registry_first(const struct registry *r);          /* the first that could be loaded; NULL */
+
+/* must() fails on a transition that is not in the table. reason: copied; NULL clears. */
+void registry_set_state(struct registry *r, struct model *m, enum model_state to, const char *reason);
+/* A load that failed: FAILED, and no other try before the cool-down is over. */
+void registry_fail(struct registry *r, struct model *m, int64_t now_ns, const char *reason);
+/* AVAILABLE once more when the cool-down is over; true while it still lasts. */
+bool registry_cooling(struct registry *r, struct model *m, int64_t now_ns);
+
+#endif

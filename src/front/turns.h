@@ -1,0 +1,71 @@
+/* turns.h - whose turn is it: one seat, a queue for each model, and a price for changing. Pure: no clock, no
+ * I/O, no memory.
+ *
+ * The rule (DESIGN 5). Serve the seated model while it has work. When it has none and others wait, stay for a
+ * short patience. Leave early only if it has sat at least Q and somebody has waited longer than B. Go to the
+ * queue that has waited longest. s  what a swap costs, measured per pair        Q  min(9 s, 30 s)
+ * (utilisation 0.9: Q = s * 0.9 / 0.1), or --stay-min B  --wait-bound                                P min(s,
+ * 5 s), or --patience A queue's wait counts from its oldest request or from the moment its model last left
+ * the seat, whichever is later: a backlog that outlived its own turn goes behind those who had none yet. That
+ * makes a bound:
+ *
+ *   a request that finds its own queue empty enters the seat at most
+ *       W(M) = B + (M - 1) * Q + M * (D + s)
+ *   after it came, for M models with work, D the drain timeout, s the slowest swap. Why: at B after its
+ * arrival every sitting is cut at Q; of the M - 1 others each sits at most once more, because whoever leaves
+ * goes behind it; each change costs at most D + s, and one may be under way at that moment. An admin's hold
+ * (hold_until) comes on top.
+ *
+ * Thread: any. */
+#ifndef HOTSEAT_FRONT_TURNS_H
+#define HOTSEAT_FRONT_TURNS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TURNS_STAY_FACTOR 9                    /* theta / (1 - theta) at a utilisation of 0.9 */
+#define TURNS_STAY_MAX_NS INT64_C(30000000000) /* big models swap in 15-30 s: 9 times that would be minutes  \
+                                                */
+#define TURNS_PATIENCE_MAX_NS INT64_C(5000000000)
+
+struct turns_settings {
+    int64_t wait_bound_ns; /* B */
+    int64_t stay_min_ns;   /* Q; -1: from the swap's cost */
+    int64_t patience_ns;   /* P; -1: from the swap's cost */
+    bool auto_swap;        /* false: only the admin swaps (an empty seat is filled all the same) */
+};
+
+struct turns_queue {      /* one model with at least one waiting request that may run */
+    int64_t oldest_ns;    /* arrival of the oldest, or when it was parked */
+    int64_t left_seat_ns; /* when its model last left the seat; INT64_MIN: never */
+    int64_t swap_ns;      /* what it costs to seat it now */
+};
+
+struct turns_input {
+    int64_t now_ns;
+    bool seated;          /* a model is */
+    bool seated_has_work; /* streams run or wait for it */
+    int64_t seated_since_ns;
+    int64_t idle_since_ns;            /* seated_has_work is false since then */
+    int64_t hold_until_ns;            /* an admin's swap: no leaving before; 0: none */
+    const struct turns_queue *others; /* not the seated model's */
+    uint32_t n_others;
+    struct turns_settings settings;
+};
+
+enum turns_action { TURNS_STAY, TURNS_WAIT, TURNS_SWAP };
+struct turns_decision {
+    enum turns_action
+        action; /* STAY: nobody else waits. WAIT: ask again at until_ns. SWAP: to others[target] */
+    int64_t until_ns;
+    uint32_t target;
+};
+
+struct turns_decision turns_decide(const struct turns_input *in);
+int64_t turns_stay_ns(const struct turns_settings *s, int64_t swap_ns);     /* Q */
+int64_t turns_patience_ns(const struct turns_settings *s, int64_t swap_ns); /* P */
+/* W(M), the formula above. */
+int64_t turns_worst_wait_ns(const struct turns_settings *s, uint32_t n_models, int64_t swap_ns,
+                            int64_t drain_ns);
+
+#endif
