@@ -1,0 +1,699 @@
+/* chat_template.cpp - the one C++ file: see chat_template.h. Every function that calls into libllama's C++ or
+ * `common` does so inside of guarded(), so no exception leaves.
+ *
+ * THE SAME PROMPT RULE: a rendered prompt is a function of the request and the template alone. Some templates
+ * print today's date; with it every conversation's cached prefix would be worthless the next morning, and a
+ * stream that moves to a new seat past midnight could not be replayed. So for templates it is always
+ * PINNED_DAY; whoever wants the model to know the date says it in the system message. Tool-call ids are a
+ * function of the prompt, the seed and the call's number, for the same reason. */
+#include <llama.h>
+
+#include "chat_template.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <iomanip>
+#include <locale>
+#include <new>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "chat.h"
+#include "common.h"
+#include "json-schema-to-grammar.h"
+#include "llama-ext.h"
+#include "llama-model.h"
+#include "log.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* in C++ a function of a struct's name shadows its constructor */
+extern "C" {
+#include "base/hash.h"
+#include "base/json.h"
+}
+#pragma GCC diagnostic pop
+
+namespace {
+
+struct refused { /* thrown by our own code where the kind of failure is known */
+    enum err err;
+    std::string text;
+};
+
+template <typename F> enum err guarded(char *why, size_t why_size, F body) noexcept {
+    try {
+        body();
+        return ERR_OK;
+    } catch (const refused &r) {
+        snprintf(why, why_size, "%s", r.text.c_str());
+        return r.err;
+    } catch (const std::bad_alloc &) {
+        snprintf(why, why_size, "out of memory");
+        return ERR_NOMEM;
+    } catch (const std::exception &e) {
+        snprintf(why, why_size, "%s", e.what());
+        return ERR_INVALID;
+    } catch (...) {
+        snprintf(why, why_size, "an unknown exception");
+        return ERR_INTERNAL;
+    }
+}
+
+const struct tm PINNED_DAY = [] { /* Wednesday, 1 January 2025 */
+                                  struct tm day = {};
+                                  day.tm_year = 125;
+                                  day.tm_mday = 1;
+                                  day.tm_wday = 3;
+                                  return day;
+}();
+
+std::string pinned_date(const std::string &format) {
+    std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text << std::put_time(&PINNED_DAY, format.c_str());
+    return text.str();
+}
+
+/* strftime_now("...") with a literal format becomes the literal text; "strftime_now is defined" stays true.
+ */
+std::string pin_dates(std::string source) {
+    const std::string call = "strftime_now(";
+    for (size_t at = source.find(call); at != std::string::npos; at = source.find(call, at + 1)) {
+        size_t open = source.find_first_not_of(" \t", at + call.size());
+        if (open == std::string::npos || (source[open] != '"' && source[open] != '\'')) continue;
+        size_t close = source.find(source[open], open + 1);
+        if (close == std::string::npos) continue;
+        size_t end = source.find_first_not_of(" \t", close + 1);
+        if (end == std::string::npos || source[end] != ')') continue;
+        std::string date = pinned_date(source.substr(open + 1, close - open - 1));
+        if (date.find_first_of("\"'\\") != std::string::npos) continue;
+        source.replace(at, end + 1 - at, source[open] + date + source[open]);
+    }
+    return source;
+}
+
+/* The usual turns of families whose files often come without a template. stop: their end of turn as text, for
+ * files whose vocabulary does not know it as one token. */
+struct family {
+    const char *name, *stop, *source;
+};
+const struct family FAMILIES[] = {
+    {"chatml", "<|im_end|>",
+     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% "
+     "endfor %}"
+     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
+    {"gemma", "<end_of_turn>",
+     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
+     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
+     "{% for m in turns %}{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' "
+     "}}"
+     "{{ (head if loop.first else '') + m['content'] + '<end_of_turn>\n' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"},
+    {"llama3", "<|eot_id|>",
+     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' }}"
+     "{{ m['content'] + '<|eot_id|>' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
+    {"mistral", "</s>",
+     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
+     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
+     "{% for m in turns %}{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
+     "{% else %}{{ '[INST] ' + (head if loop.first else '') + m['content'] + '[/INST]' }}{% endif %}{% "
+     "endfor %}"},
+    {"phi3", "<|end|>",
+     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"},
+};
+
+const struct family *family_find(const std::string &name) {
+    std::string known;
+    for (const struct family &f : FAMILIES) {
+        if (name == f.name) return &f;
+        known += (known.empty() ? "" : ", ") + std::string(f.name);
+    }
+    throw refused{ERR_INVALID, "there is no template family \"" + name + "\"; known are " + known};
+}
+
+std::string string_of(const struct msg_bytes &b) {
+    return b.size ? std::string(reinterpret_cast<const char *>(b.data), b.size) : std::string();
+}
+
+std::string string_of(const char *s) {
+    return s ? s : "";
+}
+
+/* "{}" means any object to a client, and any value to a grammar. */
+common_json schema_of(const std::string &text) {
+    common_json schema = common_json::parse(text);
+    if (schema.is_object() && schema.empty()) schema["type"] = "object";
+    return schema;
+}
+
+std::string schema_grammar(const std::string &text) {
+    try {
+        return json_schema_to_grammar(schema_of(text), true);
+    } catch (const std::exception &e) {
+        throw refused{ERR_UNSUPPORTED, std::string("no grammar can say this JSON schema: ") + e.what()};
+    }
+}
+
+/* The one token that text is, or -1. */
+int32_t single_token(const struct llama_vocab *vocab, const std::string &text) {
+    std::vector<llama_token> ids = common_tokenize(vocab, text, false, true);
+    return ids.size() == 1 ? ids[0] : -1;
+}
+
+} // namespace
+
+struct chat_templates {
+    common_chat_templates_ptr plain, with_tools; /* with_tools: a variant of its own, or NULL */
+    const struct llama_vocab *vocab;
+    std::string bos; /* "" when the tokenizer adds none */
+    std::string stop;
+};
+
+struct call_sent { /* what of a tool call went out */
+    std::string id, arguments;
+    bool head;
+};
+
+struct chat_render {
+    common_chat_params params;
+    common_chat_parser_params reader;
+    bool exact;               /* the text is the content, to the byte: no thoughts, no tools */
+    std::string grammar_text; /* params.grammar, or that of the schema when exact */
+    std::vector<int32_t> kept;
+    std::vector<std::string> stops;
+    std::vector<const char *> stop_pointers;
+    std::string id_seed;
+    size_t n_exact_sent;
+    std::string content_sent, reasoning_sent;
+    std::vector<call_sent> calls_sent;
+};
+
+/* ---- templates ---- */
+
+static void templates_fill(struct chat_templates *t, const struct llama_model *model,
+                           const std::string &family, std::string source) {
+    std::string tools_source;
+    if (source.empty() && !family.empty()) {
+        const struct family *f = family_find(family);
+        source = f->source;
+        t->stop = f->stop;
+    }
+    if (source.empty()) {
+        source = string_of(llama_model_chat_template(model, nullptr));
+        tools_source = string_of(llama_model_chat_template(model, "tool_use"));
+        if (source.empty()) std::swap(source, tools_source);
+    }
+    if (source.empty()) {
+        throw refused{
+            ERR_INVALID,
+            "this model's file has no chat template: set \"template\" in its [model NAME] section to "
+            "a family (chatml, gemma, llama3, mistral, phi3) or to a Jinja file"};
+    }
+    t->vocab = llama_model_get_vocab(model);
+    if (llama_vocab_get_add_bos(t->vocab) && llama_vocab_bos(t->vocab) >= 0) {
+        t->bos = common_token_to_piece(t->vocab, llama_vocab_bos(t->vocab), true);
+    }
+    t->plain = common_chat_templates_init(model, pin_dates(source));
+    if (!tools_source.empty()) t->with_tools = common_chat_templates_init(model, pin_dates(tools_source));
+}
+
+enum err chat_templates_open(const struct llama_model *model, const char *family, const char *source,
+                             struct chat_templates **ret, char *why, size_t why_size) {
+    *ret = nullptr;
+    struct chat_templates *t = nullptr;
+    enum err err = guarded(why, why_size, [&] {
+        t = new chat_templates();
+        templates_fill(t, model, string_of(family), string_of(source));
+    });
+    if (err) {
+        delete t;
+        t = nullptr;
+    }
+    *ret = t;
+    return err;
+}
+
+void chat_templates_free(struct chat_templates *t) {
+    delete t;
+}
+
+/* ---- render ---- */
+
+static void choose_tools(common_chat_templates_inputs *in, const struct msg_submit *request) {
+    std::string tools = string_of(request->tools), choice = string_of(request->tool_choice);
+    if (!tools.empty()) in->tools = common_chat_tools_parse_oaicompat(common_json::parse(tools));
+    in->parallel_tool_calls = request->parallel_tool_calls != 0;
+    if (choice.empty() || choice == "auto") {
+        in->tool_choice = COMMON_CHAT_TOOL_CHOICE_AUTO;
+    } else if (choice == "none") {
+        in->tool_choice = COMMON_CHAT_TOOL_CHOICE_NONE;
+    } else {
+        in->tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+        if (choice != "required") { /* a function's name: it, and no other */
+            std::vector<common_chat_tool> only;
+            for (const common_chat_tool &tool : in->tools) {
+                if (tool.name == choice) only.push_back(tool);
+            }
+            in->tools = only;
+        }
+        if (in->tools.empty())
+            throw refused{ERR_INVALID, "tool_choice asks for a function that is not in tools"};
+    }
+}
+
+static void continue_last(common_chat_templates_inputs *in) {
+    if (in->messages.empty()) throw refused{ERR_INVALID, "there are no messages"};
+    const common_chat_msg &last = in->messages.back();
+    if (last.role != "assistant") return;
+    if (!last.tool_calls.empty()) {
+        throw refused{ERR_INVALID,
+                      "the last message calls tools: their answers must follow before the model can go on"};
+    }
+    if (in->messages.size() >= 2 && in->messages[in->messages.size() - 2].role == "assistant") {
+        throw refused{ERR_INVALID, "two messages of the assistant stand at the end"};
+    }
+    in->continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
+    in->add_generation_prompt = false;
+}
+
+/* Does the reader hand the text through untouched? Then we need not run it at every token. */
+static bool reader_is_exact(const struct chat_render *r) {
+    const std::string probe = " \n two  words \n ";
+    try {
+        common_chat_msg msg = common_chat_parse(probe, false, r->reader);
+        return msg.content == probe && msg.reasoning_content.empty() && msg.tool_calls.empty();
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+static void note_stops_and_kept(struct chat_render *r, const struct chat_templates *t) {
+    r->stops = r->params.additional_stops;
+    if (!t->stop.empty()) r->stops.push_back(t->stop);
+    for (const std::string &s : r->stops) r->stop_pointers.push_back(s.c_str());
+    for (const std::string &s : r->params.preserved_tokens) {
+        int32_t token = single_token(t->vocab, s);
+        if (token >= 0) r->kept.push_back(token);
+    }
+    std::sort(r->kept.begin(), r->kept.end());
+}
+
+static void render_fill(struct chat_render *r, const struct chat_templates *t,
+                        const struct msg_submit *request) {
+    common_chat_templates_inputs in;
+    in.messages = common_chat_msgs_parse_oaicompat(common_json::parse(string_of(request->messages)));
+    choose_tools(&in, request);
+    continue_last(&in);
+    bool tools = !in.tools.empty() && in.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
+    std::string schema = string_of(request->json_schema);
+    if (tools && !schema.empty()) {
+        throw refused{ERR_UNSUPPORTED, "response_format with a schema and tools can't be asked for together"};
+    }
+    const common_chat_templates *templates = tools && t->with_tools ? t->with_tools.get() : t->plain.get();
+    if (tools && !common_chat_templates_get_caps(templates)["supports_tool_calls"]) {
+        throw refused{ERR_UNSUPPORTED, "this model's chat template knows no tools"};
+    }
+    in.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
+    in.now =
+        std::chrono::system_clock::from_time_t(1735732800); /* noon of PINNED_DAY, the same day everywhere */
+    in.chat_template_kwargs["date_string"] = "\"" + pinned_date("%d %b %Y") + "\"";
+    in.chat_template_kwargs["datetime"] = "\"" + pinned_date("%b %d %Y") + "\"";
+    std::string grammar = schema.empty() ? "" : schema_grammar(schema); /* refuses what can't be said */
+
+    r->params = common_chat_templates_apply(templates, in);
+    bool thinks = r->params.supports_thinking;
+    auto set_reader = [&] {
+        r->reader = common_chat_parser_params(r->params);
+        r->reader.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
+        r->reader.is_continuation = in.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+        if (!r->params.parser.empty()) r->reader.parser.load(r->params.parser);
+    };
+    set_reader();
+    r->exact = !tools && !thinks && (r->reader.is_continuation || reader_is_exact(r));
+    r->grammar_text = r->params.grammar;
+    if (r->exact) {
+        r->grammar_text = grammar;
+        r->params.grammar_lazy = false;
+    } else if (!schema.empty()) {
+        /* Thoughts come first: the template's own grammar wraps the schema's. */
+        in.json_schema = schema_of(schema).dump();
+        r->params = common_chat_templates_apply(templates, in);
+        set_reader();
+        r->grammar_text = r->params.grammar;
+    }
+    if (tools && in.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && r->grammar_text.empty()) {
+        throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
+    }
+    if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0) {
+        r->params.prompt.erase(0, t->bos.size()); /* the tokenizer adds it */
+    }
+    if (!r->exact && r->reader.is_continuation) {
+        common_chat_msg before =
+            common_chat_parse("", true, r->reader); /* what the client sent is not news */
+        r->content_sent = before.content;
+        r->reasoning_sent = before.reasoning_content;
+    }
+    note_stops_and_kept(r, t);
+    r->id_seed = r->params.prompt + "\n" + std::to_string(request->seed) + "\n";
+}
+
+enum err chat_render_new(const struct chat_templates *t, const struct msg_submit *request,
+                         struct chat_render **ret, char *why, size_t why_size) {
+    *ret = nullptr;
+    struct chat_render *r = nullptr;
+    enum err err = guarded(why, why_size, [&] {
+        r = new chat_render();
+        render_fill(r, t, request);
+    });
+    if (err) {
+        delete r;
+        r = nullptr;
+    }
+    *ret = r;
+    return err;
+}
+
+void chat_render_free(struct chat_render *r) {
+    delete r;
+}
+
+const char *chat_render_prompt(const struct chat_render *r, size_t *ret_size) {
+    *ret_size = r->params.prompt.size();
+    return r->params.prompt.c_str();
+}
+
+uint32_t chat_render_stops(const struct chat_render *r, const char *const **ret) {
+    *ret = r->stop_pointers.data();
+    return static_cast<uint32_t>(r->stop_pointers.size());
+}
+
+bool chat_render_keeps(const struct chat_render *r, int32_t token) {
+    return std::binary_search(r->kept.begin(), r->kept.end(), token);
+}
+
+bool chat_render_called_tools(const struct chat_render *r) {
+    return !r->calls_sent.empty() && r->calls_sent[0].head;
+}
+
+/* ---- reading the answer ---- */
+
+static bool begins_with(const std::string &s, const std::string &head) {
+    return s.compare(0, head.size(), head) == 0;
+}
+
+/* Appends what now goes beyond what was sent. A reading that took something back (the parser had guessed) is
+ * no news: nothing is ever sent twice, and nothing can be unsent. */
+static void send_more(std::string *sent, const std::string &now, struct buf *out) {
+    if (now.size() <= sent->size() || !begins_with(now, *sent)) return;
+    buf_put(out, now.data() + sent->size(), now.size() - sent->size());
+    *sent = now;
+}
+
+static std::string call_id(const struct chat_render *r, const common_chat_tool_call &call, size_t i) {
+    if (!call.id.empty()) return call.id; /* the model wrote one */
+    std::string text = r->id_seed + std::to_string(i);
+    char hex[HASH128_HEX_SIZE];
+    hash128_hex(hash128(text.data(), text.size()), hex);
+    return "call_" + std::string(hex, 24);
+}
+
+static void write_call(struct json_out *w, const common_chat_tool_call &call, const struct call_sent &sent,
+                       size_t i, bool head, const std::string &arguments) {
+    json_obj(w);
+    json_key(w, "index");
+    json_u64(w, i);
+    if (head) {
+        json_key(w, "id");
+        json_strn(w, sent.id.data(), sent.id.size());
+        json_key(w, "type");
+        json_str(w, "function");
+    }
+    json_key(w, "function");
+    json_obj(w);
+    if (head) {
+        json_key(w, "name");
+        json_strn(w, call.name.data(), call.name.size());
+    }
+    json_key(w, "arguments");
+    json_strn(w, arguments.data(), arguments.size());
+    json_end(w);
+    json_end(w);
+}
+
+/* A name may still grow while it is read: a call's head goes out with its first argument byte, when the next
+ * call has begun, or at the end. */
+static void send_calls(struct chat_render *r, const common_chat_msg &msg, bool final, struct buf *out) {
+    struct json_out w = json_out_into(out);
+    bool any = false;
+    if (r->calls_sent.size() < msg.tool_calls.size()) r->calls_sent.resize(msg.tool_calls.size());
+    for (size_t i = 0; i < msg.tool_calls.size(); i++) {
+        const common_chat_tool_call &call = msg.tool_calls[i];
+        struct call_sent &sent = r->calls_sent[i];
+        bool settled = final || i + 1 < msg.tool_calls.size() || !call.arguments.empty();
+        if (call.name.empty() || (!sent.head && !settled)) continue;
+        std::string more;
+        if (call.arguments.size() > sent.arguments.size() && begins_with(call.arguments, sent.arguments)) {
+            more = call.arguments.substr(sent.arguments.size());
+        }
+        bool head = !sent.head;
+        if (!head && more.empty()) continue;
+        if (!any) json_arr(&w);
+        any = true;
+        if (head) sent.id = call_id(r, call, i);
+        write_call(&w, call, sent, i, head, more);
+        sent.head = true;
+        sent.arguments += more;
+    }
+    if (any) json_end(&w);
+}
+
+/* The answer does not read as the template says. Whatever of it was not sent yet is shown as it is, unless a
+ * tool call is already on its way: the client must not lose what the model wrote. */
+static void send_unread(struct chat_render *r, const std::string &text, struct buf *content) {
+    if (chat_render_called_tools(r) || !r->reasoning_sent.empty()) return;
+    if (r->reader.is_continuation) return;
+    send_more(&r->content_sent, text, content);
+}
+
+static void render_parse(struct chat_render *r, const std::string &text, bool final, struct buf *content,
+                         struct buf *reasoning, struct buf *tool_calls) {
+    common_chat_msg msg;
+    bool read = false;
+    for (int partial = final ? 0 : 1; partial < 2 && !read; partial++) {
+        try {
+            msg = common_chat_parse(text, partial == 1, r->reader);
+            read = true;
+        } catch (const std::bad_alloc &) {
+            throw;
+        } catch (const std::exception &) { /* an answer cut short by max_tokens reads as a partial one */
+        }
+    }
+    if (!read) {
+        if (final) send_unread(r, text, content);
+        return;
+    }
+    send_more(&r->reasoning_sent, msg.reasoning_content, reasoning);
+    send_more(&r->content_sent, msg.content, content);
+    send_calls(r, msg, final, tool_calls);
+}
+
+enum err chat_render_parse(struct chat_render *r, const char *text, size_t size_bytes, bool final,
+                           struct buf *content, struct buf *reasoning, struct buf *tool_calls) {
+    if (r->exact) {
+        if (size_bytes > r->n_exact_sent)
+            buf_put(content, text + r->n_exact_sent, size_bytes - r->n_exact_sent);
+        r->n_exact_sent = std::max(r->n_exact_sent, size_bytes);
+        return content->error;
+    }
+    char why[128];
+    enum err err = guarded(why, sizeof why, [&] {
+        render_parse(r, std::string(text, size_bytes), final, content, reasoning, tool_calls);
+    });
+    if (err) return err;
+    if (content->error) return content->error;
+    return reasoning->error ? reasoning->error : tool_calls->error;
+}
+
+/* ---- grammar ---- */
+
+struct chat_grammar {
+    struct llama_sampler *rules;
+    const struct llama_vocab *vocab;
+    bool off; /* the text left the grammar (a replay of other text): it constrains no more */
+    /* A lazy grammar sleeps until its trigger; a trigger inside of thoughts is none. */
+    bool watch_thoughts, thinking;
+    std::string tail, think_start;
+    std::vector<std::string> think_ends;
+};
+
+static void grammar_triggers(const struct llama_vocab *vocab, const common_chat_params &params,
+                             std::vector<std::string> *patterns, std::vector<llama_token> *tokens) {
+    for (const common_grammar_trigger &trigger : params.grammar_triggers) {
+        switch (trigger.type) {
+        case COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN: tokens->push_back(trigger.token); break;
+        case COMMON_GRAMMAR_TRIGGER_TYPE_WORD: {
+            int32_t token = single_token(vocab, trigger.value);
+            if (token >= 0) tokens->push_back(token);
+            patterns->push_back(regex_escape(trigger.value)); /* it may also come spelled out */
+            break;
+        }
+        case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN: patterns->push_back(trigger.value); break;
+        case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL: patterns->push_back("^" + trigger.value + "$"); break;
+        }
+    }
+}
+
+static void note_thoughts(struct chat_grammar *g, const std::string &piece) {
+    g->tail += piece;
+    if (!g->thinking && g->tail.find(g->think_start) != std::string::npos) {
+        g->thinking = true;
+        g->tail.clear();
+    } else if (g->thinking) {
+        for (const std::string &end : g->think_ends) {
+            if (g->tail.find(end) == std::string::npos) continue;
+            g->thinking = false;
+            g->tail.clear();
+            break;
+        }
+    }
+    const size_t keep = 256; /* longer than any of the marks */
+    if (g->tail.size() > 2 * keep) g->tail.erase(0, g->tail.size() - keep);
+}
+
+static void grammar_fill(struct chat_grammar *g, const struct chat_render *r, const std::string &text) {
+    if (!r || !r->params.grammar_lazy) {
+        g->rules = llama_sampler_init_grammar(g->vocab, text.c_str(), "root");
+    } else {
+        std::vector<std::string> patterns;
+        std::vector<llama_token> tokens;
+        grammar_triggers(g->vocab, r->params, &patterns, &tokens);
+        std::vector<const char *> pointers;
+        for (const std::string &p : patterns) pointers.push_back(p.c_str());
+        g->rules = llama_sampler_init_grammar_lazy_patterns(g->vocab, text.c_str(), "root", pointers.data(),
+                                                            pointers.size(), tokens.data(), tokens.size());
+    }
+    if (!g->rules)
+        throw refused{ERR_UNSUPPORTED, "the grammar of this request (schema or tools) can't be compiled"};
+    if (!r || r->exact) return;
+    if (r->params.grammar_lazy) {
+        g->think_start = r->params.thinking_start_tag;
+        g->think_ends = r->params.thinking_end_tags;
+        g->watch_thoughts = !g->think_start.empty() && !g->think_ends.empty();
+        if (g->watch_thoughts) note_thoughts(g, r->params.generation_prompt);
+        return;
+    }
+    /* This grammar begins where the template's opening of the answer begins. */
+    for (llama_token token : common_tokenize(g->vocab, r->params.generation_prompt, false, true)) {
+        llama_sampler_accept(g->rules, token);
+    }
+}
+
+enum err chat_grammar_new(const struct llama_model *model, const struct chat_render *r,
+                          const struct msg_bytes *schema, struct chat_grammar **ret, char *why,
+                          size_t why_size) {
+    *ret = nullptr;
+    struct chat_grammar *g = nullptr;
+    enum err err = guarded(why, why_size, [&] {
+        std::string text = r              ? r->grammar_text
+                           : schema->size ? schema_grammar(string_of(*schema))
+                                          : std::string();
+        if (text.empty()) return;
+        g = new chat_grammar();
+        g->vocab = llama_model_get_vocab(model);
+        grammar_fill(g, r, text);
+    });
+    if (err) {
+        chat_grammar_free(g);
+        return err == ERR_INVALID ? ERR_UNSUPPORTED : err;
+    }
+    *ret = g;
+    return err;
+}
+
+void chat_grammar_free(struct chat_grammar *g) {
+    if (!g) return;
+    if (g->rules) llama_sampler_free(g->rules);
+    delete g;
+}
+
+void chat_grammar_apply(struct chat_grammar *g, llama_token_data_array *candidates) {
+    if (g->off || g->thinking) return;
+    char why[64];
+    if (guarded(why, sizeof why, [&] { llama_sampler_apply(g->rules, candidates); })) g->off = true;
+}
+
+bool chat_grammar_allows(struct chat_grammar *g, int32_t token) {
+    llama_token_data one = {token, 1.0f, 0.0f};
+    llama_token_data_array array = {&one, 1, -1, false};
+    chat_grammar_apply(g, &array);
+    return one.logit > 0;
+}
+
+void chat_grammar_accept(struct chat_grammar *g, int32_t token) {
+    if (g->off) return;
+    char why[64];
+    enum err err = guarded(why, sizeof why, [&] {
+        bool was_thinking = g->thinking;
+        if (g->watch_thoughts) note_thoughts(g, common_token_to_piece(g->vocab, token, true));
+        if (was_thinking) return;
+        /* libllama aborts when an unfinished grammar is told of an end. */
+        if (llama_vocab_is_eog(g->vocab, token) && !chat_grammar_allows(g, token)) return;
+        llama_sampler_accept(g->rules, token);
+    });
+    if (err) g->off = true;
+}
+
+/* ---- the model ---- */
+
+int32_t shim_tokenize(const struct llama_vocab *vocab, const char *text, int32_t size, int32_t *ids,
+                      int32_t n_max, bool special) {
+    int32_t n = INT32_MIN;
+    char why[64];
+    if (guarded(why, sizeof why,
+                [&] { n = llama_tokenize(vocab, text, size, ids, n_max, false, special); })) {
+        return INT32_MIN;
+    }
+    return n;
+}
+
+enum err shim_memory_of(const struct llama_context *ctx, struct shim_memory *ret) {
+    *ret = {};
+    char why[64];
+    return guarded(why, sizeof why, [&] {
+        for (const auto &[type, m] : llama_get_memory_breakdown(ctx)) {
+            ret->weights_bytes += m.model;
+            ret->cells_bytes += m.context;
+            ret->compute_bytes += m.compute;
+        }
+    });
+}
+
+uint32_t shim_window_layers(const struct llama_model *model) {
+    uint32_t n = 0;
+    char why[64];
+    if (guarded(why, sizeof why, [&] {
+            for (int32_t i = 0; i < llama_model_n_layer(model); i++) {
+                n += model->hparams.is_swa(static_cast<uint32_t>(i)) ? 1 : 0;
+            }
+        })) {
+        return 0;
+    }
+    return n;
+}
+
+uint32_t shim_physical_cores(void) {
+    int32_t n = 1;
+    char why[64];
+    if (guarded(why, sizeof why, [&] { n = common_cpu_get_num_physical_cores(); })) return 1;
+    return n > 0 ? static_cast<uint32_t>(n) : 1;
+}
+
+void shim_quiet(void) {
+    common_log_set_verbosity_thold(-1);
+}
