@@ -30,7 +30,7 @@ lint:
 	@scripts/run-tests --only lint
 
 bench: setup
-	@scripts/bench
+	@python3 bench/bench.py $(ARGS)
 
 install: setup
 	@cmake --install build/release --prefix "$(PREFIX)"
