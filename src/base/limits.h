@@ -34,6 +34,9 @@
 #define GGUF_STRING_BYTES_MAX (16u << 20) /* one string; templates are up to 100 KB */
 #define GGUF_ARRAY_MAX (16u << 20)   /* elements of one array; vocabularies have 262,144 */
 #define GGUF_DIMS_MAX 4              /* dimensions of a tensor */
+#define GGUF_KEY_BYTES_MAX 1024        /* a metadata key; real ones have 20-60 */
+#define GGUF_NAME_BYTES_MAX 63         /* a tensor name; libllama takes no longer one */
+#define GGUF_HEADER_BYTES_MAX (512u << 20) /* metadata and tensor table: 262,144 tokens take 10 MB */
 
 #define BODIES_BYTES_MAX (256u << 20)     /* all bodies that are being received or parsed, of all connections together */
 #define ANSWER_BYTES_MAX (32u << 20)      /* one answer that is not streamed, while it is collected */

@@ -6,6 +6,8 @@
 #ifndef HOTSEAT_MODEL_GGUF_INFO_H
 #define HOTSEAT_MODEL_GGUF_INFO_H
 
+#include <stddef.h>
+
 #include "model/model_spec.h"
 
 #define GGUF_PARTS_MAX 64
