@@ -24,7 +24,7 @@
 #define EMOJI_DEFAULT 8
 #define PHRASE_BYTES_MAX 16
 
-/* No phrase of a table may begin with another one of it (a test checks), at most 64 in one. */
+/* No phrase of a table may begin with another one of it (table_check), at most 64 in one. */
 static const char *const babble[] = {"the seat ",
                                      "a model ",
                                      "cache ",
@@ -252,11 +252,10 @@ static uint32_t allowed(const struct engine_sampler *s, int32_t *ids) {
     bool seen[256] = {false};
     uint32_t n = 0;
     for (uint32_t i = 0; i < t.n; i++) {
+        if (!(alive >> i & 1)) continue;
         uint8_t b = (uint8_t)t.phrases[i][s->matched];
-        if ((alive >> i & 1) && !seen[b]) {
-            seen[b] = true;
-            ids[n++] = b;
-        }
+        if (!seen[b]) ids[n++] = b;
+        seen[b] = true;
     }
     must(n > 0);
     return n;
@@ -313,10 +312,21 @@ int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos
     return c[n - 1].id;
 }
 
+/* Else a phrase would end where a longer one goes on, and replayed tokens would not tell which of them was meant. */
+static void table_check(struct table t) {
+    must(t.n <= 64);
+    for (uint32_t i = 0; i < t.n; i++)
+        for (uint32_t k = 0; k < t.n; k++)
+            must(i == k || strncmp(t.phrases[i], t.phrases[k], strlen(t.phrases[i])) != 0);
+}
+
 enum err engine_sampler_new(struct engine *e, const struct msg_submit *request,
                             const struct engine_chat *chat, struct engine_sampler **ret, char *why,
                             size_t why_size) {
     (void)chat; /* the script is in the request */
+    table_check((struct table){babble, ARRAY_LEN(babble)});
+    table_check((struct table){emoji, ARRAY_LEN(emoji)});
+    table_check((struct table){words, ARRAY_LEN(words)});
     struct engine_sampler *s = mem_alloc(sizeof *s);
     if (!s) return ERR_NOMEM;
     s->e = e;

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "gguf_tiny.h"
 #include "model/gguf_info.h"
 #include "seat/engine.h"
@@ -18,14 +19,13 @@ static char path_a[64], path_b[64], path_w[64];
 static char why[256];
 
 static void files_make(void) {
-    ck_assert_ptr_nonnull(mkdtemp(dir));
+    must(mkdtemp(dir));
     snprintf(path_a, sizeof path_a, "%s/a.gguf", dir);
     snprintf(path_b, sizeof path_b, "%s/b.gguf", dir);
     snprintf(path_w, sizeof path_w, "%s/w.gguf", dir);
-    ck_assert(gguf_tiny_write(path_a, &(struct gguf_tiny){.seed = 1}));
-    ck_assert(gguf_tiny_write(path_b, &(struct gguf_tiny){.seed = 2}));
-    ck_assert(
-        gguf_tiny_write(path_w, &(struct gguf_tiny){.architecture = "gemma3", .layers = 6, .window = 64}));
+    must(gguf_tiny_write(path_a, &(struct gguf_tiny){.seed = 1}));
+    must(gguf_tiny_write(path_b, &(struct gguf_tiny){.seed = 2}));
+    must(gguf_tiny_write(path_w, &(struct gguf_tiny){.architecture = "gemma3", .layers = 6, .window = 64}));
 }
 
 static void files_remove(void) {
