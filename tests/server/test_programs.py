@@ -1,0 +1,56 @@
+"""What is promised about the programs and scripts themselves: O1, and that the front links no model library."""
+import os
+import re
+import subprocess
+
+from hotseat_harness import BUILD, ROOT
+
+
+def symbols(program):
+    return subprocess.run(["nm", "-C", str(BUILD / program)], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_front_links_no_model_library():
+    assert not re.search(r"\b(llama|ggml)_\w+", symbols("hotseat"))
+    seat = symbols("hotseat-seat-fake")
+    assert not re.search(r"\b(llama|ggml)_\w+", seat)
+    assert "engine_decode" in seat, "nm sees no symbols at all, so this proves nothing"
+
+
+def test_version_names_hotseat_and_the_engine():
+    done = subprocess.run([str(BUILD / "hotseat"), "--version"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert re.search(r"hotseat \d+\.\d+\.\d+", done.stdout), done.stdout
+    assert "engine" in done.stdout
+
+
+def test_o1_every_target_that_is_promised_exists():
+    for target in ("demo", "serve", "test", "bench", "check", "install", "clean", "lint", "build"):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, f"make {target}: {done.stderr}"
+
+
+def test_o1_a_second_set_up_needs_no_network(tmp_path):
+    for tool in ("apt-get", "brew", "curl", "wget"):
+        fake = tmp_path / tool
+        fake.write_text("#!/bin/sh\necho \"$0 $*\" >&2\nexit 99\n")
+        fake.chmod(0o755)
+    env = dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}", PIP_NO_INDEX="1", PIP_INDEX_URL="http://127.0.0.1:9/")
+    done = subprocess.run(["scripts/setup", "test"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "downloading" not in done.stdout and "installing" not in done.stdout and "compiling" not in done.stdout
+
+
+def test_o1_set_up_says_what_to_do_when_a_download_fails(tmp_path):
+    """An empty cache and an index that nobody listens on."""
+    env = dict(os.environ, XDG_CACHE_HOME=str(tmp_path), PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_NO_CACHE_DIR="1",
+               PIP_FIND_LINKS="", PIP_DEFAULT_TIMEOUT="2", HOTSEAT_RETRY_SECONDS="0")
+    done = subprocess.run(["scripts/setup", "run"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "FAILED" in done.stderr and "network" in done.stderr, done.stderr
+    assert not list((tmp_path / "hotseat").glob("tmp.*")), "something was left behind"
+
+
+def test_layers():
+    done = subprocess.run(["scripts/check-layers"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
