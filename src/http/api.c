@@ -1,0 +1,80 @@
+#include "http/api.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void api_parsed_free(struct api_parsed *p) {
+    request_free(p->request);
+    buf_free(&p->ignored);
+    p->request = NULL;
+}
+
+bool api_fail(struct api_error *e, enum err err, const char *path, const char *fmt, ...) {
+    if (e->err != ERR_OK) return false;
+    int n = 0;
+    e->err = err;
+    snprintf(e->param, sizeof e->param, "%s", path ? path : "");
+    if (e->param[0]) n = snprintf(e->text, sizeof e->text, "%s: ", e->param);
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(e->text + n, sizeof e->text - (size_t)n, fmt, args);
+    va_end(args);
+    return false;
+}
+
+void api_path(char out[API_PATH_BYTES], const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(out, API_PATH_BYTES, fmt, args);
+    va_end(args);
+}
+
+bool api_take_bool(struct api_error *e, const char *path, const struct json *v, bool *ret) {
+    if (json_type(v) != JSON_BOOL)
+        return api_fail(e, ERR_INVALID, path, "must be true or false, not %s", json_type_name(json_type(v)));
+    *ret = json_bool(v, false);
+    return true;
+}
+
+bool api_take_int(struct api_error *e, const char *path, const struct json *v, int64_t min, int64_t max,
+                  int64_t *ret) {
+    enum json_type type = json_type(v);
+    bool a = json_int(v, 0) == 0, b = json_int(v, 1) == 1; /* both defaults came back: it is no integer */
+    if ((type != JSON_INT && type != JSON_REAL) || (a && b))
+        return api_fail(e, ERR_INVALID, path, "must be an integer, not %s",
+                        type == JSON_REAL ? "a fraction or a number out of range" : json_type_name(type));
+    int64_t value = json_int(v, 0);
+    if (value < min || value > max)
+        return api_fail(e, ERR_INVALID, path, "must be from %lld to %lld, not %lld", (long long)min,
+                        (long long)max, (long long)value);
+    *ret = value;
+    return true;
+}
+
+bool api_take_number(struct api_error *e, const char *path, const struct json *v, double min, double max,
+                     double *ret) {
+    enum json_type type = json_type(v);
+    if (type != JSON_INT && type != JSON_REAL)
+        return api_fail(e, ERR_INVALID, path, "must be a number, not %s", json_type_name(type));
+    double value = json_number(v, 0);
+    if (!(value >= min && value <= max))
+        return api_fail(e, ERR_INVALID, path, "must be from %g to %g, not %g", min, max, value);
+    *ret = value;
+    return true;
+}
+
+bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,
+                     char **ret) {
+    size_t size = 0;
+    const char *s = json_string(v, &size);
+    if (!s) return api_fail(e, ERR_INVALID, path, "must be a string, not %s", json_type_name(json_type(v)));
+    if (size > max_bytes)
+        return api_fail(e, ERR_INVALID, path, "has %zu bytes; at most %zu are taken", size, max_bytes);
+    if (memchr(s, '\0', size)) return api_fail(e, ERR_INVALID, path, "must not hold a NUL character");
+    mem_free(*ret);
+    *ret = mem_strndup(s, size);
+    return *ret ? true : api_fail(e, ERR_NOMEM, path, "%s", err_text(ERR_NOMEM));
+}

@@ -1,0 +1,146 @@
+/* openai_tools.c - tools, tool_choice and response_format of a chat. The names of functions follow OpenAI's rule:
+ * 1 to 64 letters, digits, '_' and '-'. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "http/api_openai.h"
+
+#define FUNCTION_NAME_BYTES_MAX 64
+
+static bool function_name_ok(const char *s, size_t size) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    return size >= 1 && size <= FUNCTION_NAME_BYTES_MAX && strspn(s, allowed) == size;
+}
+
+static const struct json *function_name(const struct json *tool) {
+    return json_get(json_get(tool, "function"), "name");
+}
+
+static bool has_function(const struct json *tools, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++) {
+        const char *other = json_string(function_name(json_at(tools, i)), NULL);
+        if (other && strcmp(other, name) == 0) return true;
+    }
+    return false;
+}
+
+static bool check_function(struct openai_reader *r, const char *path, const struct json *function) {
+    char at[API_PATH_BYTES];
+    size_t size = 0;
+    const char *name = json_string(json_get(function, "name"), &size);
+    const struct json *description = json_get(function, "description");
+    const struct json *parameters = json_get(function, "parameters");
+    const struct json *strict = json_get(function, "strict");
+    if (json_type(function) != JSON_OBJECT)
+        return api_fail(r->error, ERR_INVALID, path, "must be an object, not %s",
+                        json_type_name(json_type(function)));
+    api_path(at, "%s.name", path);
+    if (!name || !function_name_ok(name, size))
+        return api_fail(r->error, ERR_INVALID, at, "must be 1 to 64 letters, digits, '_' or '-'");
+    api_path(at, "%s.description", path);
+    if (description && json_type(description) != JSON_NULL && json_type(description) != JSON_STRING)
+        return api_fail(r->error, ERR_INVALID, at, "must be a string, not %s",
+                        json_type_name(json_type(description)));
+    api_path(at, "%s.parameters", path);
+    if (parameters && json_type(parameters) != JSON_NULL && json_type(parameters) != JSON_OBJECT)
+        return api_fail(r->error, ERR_INVALID, at, "must be an object (a JSON schema), not %s",
+                        json_type_name(json_type(parameters)));
+    api_path(at, "%s.strict", path);
+    if (strict && json_type(strict) != JSON_NULL && json_type(strict) != JSON_BOOL)
+        return api_fail(r->error, ERR_INVALID, at, "must be true or false");
+    return true;
+}
+
+bool openai_read_tools(struct openai_reader *r, const char *name, const struct json *v) {
+    size_t n = json_count(v);
+    if (json_type(v) != JSON_ARRAY)
+        return api_fail(r->error, ERR_INVALID, name, "must be an array, not %s",
+                        json_type_name(json_type(v)));
+    if (n > TOOLS_MAX)
+        return api_fail(r->error, ERR_INVALID, name, "has %zu tools; at most %d are taken", n, TOOLS_MAX);
+    if (n == 0) return true;
+    for (size_t i = 0; i < n; i++) {
+        char path[API_PATH_BYTES], at[API_PATH_BYTES];
+        const struct json *tool = json_at(v, i);
+        api_path(path, "%s[%zu]", name, i);
+        const char *type = openai_type_of(r, path, tool);
+        if (!type) return false;
+        api_path(at, "%s.type", path);
+        if (strcmp(type, "function") != 0)
+            return api_fail(r->error, ERR_UNSUPPORTED, at, "'%.40s' is not supported; only 'function' is",
+                            type);
+        api_path(at, "%s.function", path);
+        if (!check_function(r, at, json_get(tool, "function"))) return false;
+        if (has_function(v, i, json_string(function_name(tool), NULL)))
+            return api_fail(r->error, ERR_INVALID, at, "has the name of another tool");
+    }
+    AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
+    if (json_dump(v, &b) != ERR_OK) return api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
+    return openai_keep(r, &b, &r->request->submit.tools);
+}
+
+static bool set_choice(struct openai_reader *r, const char *name, const char *choice) {
+    mem_free(r->request->submit.tool_choice);
+    r->request->submit.tool_choice = mem_strdup(choice);
+    return r->request->submit.tool_choice ? true
+                                          : api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
+}
+
+bool openai_read_tool_choice(struct openai_reader *r, const char *name, const struct json *v) {
+    static const char *const WORDS[] = {"none", "auto", "required"};
+    bool tools = r->request->submit.tools.size > 0;
+    const char *word = json_string(v, NULL);
+    for (size_t i = 0; word && i < ARRAY_LEN(WORDS); i++) {
+        if (strcmp(word, WORDS[i]) != 0) continue;
+        if (!tools && i == 2) return api_fail(r->error, ERR_INVALID, name, "'required' needs tools");
+        return set_choice(r, name, word);
+    }
+    if (word)
+        return api_fail(r->error, ERR_INVALID, name, "'%.40s' is not known; send none, auto or required",
+                        word);
+    const char *type = openai_type_of(r, name, v);
+    if (!type) return false;
+    if (strcmp(type, "function") != 0)
+        return api_fail(r->error, ERR_UNSUPPORTED, "tool_choice.type",
+                        "'%.40s' is not supported; only 'function' is", type);
+    size_t size = 0;
+    const char *function = json_string(json_get(json_get(v, "function"), "name"), &size);
+    if (!function || !function_name_ok(function, size))
+        return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "must name one of the tools");
+    const struct json *all = json_get(r->root, "tools");
+    if (!tools || !has_function(all, json_count(all), function))
+        return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "no tool has the name '%s'",
+                        function);
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
+        if (strcmp(function, WORDS[i]) == 0)
+            return api_fail(
+                r->error, ERR_UNSUPPORTED, "tool_choice.function.name",
+                "a function of this name can't be chosen by name: the word has a meaning of its own");
+    return set_choice(r, name, function);
+}
+
+bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v) {
+    AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
+    const char *type = openai_type_of(r, name, v);
+    if (!type) return false;
+    if (strcmp(type, "text") == 0) return true;
+    if (strcmp(type, "json_object") == 0) {
+        buf_puts(&b, "{}");
+        return openai_keep(r, &b, &r->request->submit.json_schema);
+    }
+    if (strcmp(type, "json_schema") != 0)
+        return api_fail(r->error, ERR_UNSUPPORTED, "response_format.type",
+                        "'%.40s' is not supported; send text, json_object or json_schema", type);
+    const struct json *outer = json_get(v, "json_schema");
+    const struct json *schema = json_get(outer, "schema");
+    if (json_type(outer) != JSON_OBJECT)
+        return api_fail(r->error, ERR_INVALID, "response_format.json_schema",
+                        "must be an object with name and schema");
+    if (json_type(schema) != JSON_OBJECT)
+        return api_fail(r->error, ERR_INVALID, "response_format.json_schema.schema",
+                        "must be an object, not %s", json_type_name(json_type(schema)));
+    if (json_dump(schema, &b) != ERR_OK)
+        return api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
+    return openai_keep(r, &b, &r->request->submit.json_schema);
+}
