@@ -1,0 +1,48 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+#include "cli/table.h"
+
+static void seat_tell(const struct json *answer) {
+    const struct json *seat = json_get(answer, "seat");
+    const char *model = cli_text(seat, "model"), *state = cli_text(seat, "state"), *to = cli_text(seat, "to");
+    printf("seat: %s, %s", model ? model : "(empty)", state ? state : "?");
+    if (to)
+        printf(" -> %s %llu %%, about %s left", to, (unsigned long long)cli_u64(seat, "percent"),
+               human_ms((int64_t)cli_u64(seat, "eta_ms")));
+    if (json_get(seat, "memory_bytes")) printf(", %s of memory", human_bytes(cli_u64(seat, "memory_bytes")));
+    printf("; %llu running\n", (unsigned long long)cli_u64(answer, "running"));
+}
+
+static int queues_tell(const struct json *queues) {
+    if (json_count(queues) == 0) {
+        printf("queue: nobody waits\n");
+        return CLI_DONE;
+    }
+    AUTO(table_freep) struct table *t = NULL;
+    if (table_open("QUEUE|>WAITING|>LONGEST", &t) != ERR_OK) return CLI_REFUSED;
+    for (size_t i = 0; i < json_count(queues); i++) {
+        const struct json *q = json_at(queues, i);
+        table_cell(t, cli_text(q, "model"));
+        table_cellf(t, "%llu", (unsigned long long)cli_u64(q, "waiting"));
+        table_cell(t, human_ms((int64_t)cli_u64(q, "oldest_ms")));
+    }
+    putchar('\n');
+    return cli_print(t);
+}
+
+int cli_ps(int argc, char **argv) {
+    struct cli c;
+    bool help = false;
+    int status = cli_open(&c, argc, argv, NULL, 0, 0, 0, &help);
+    struct json *answer = NULL;
+    if (status == CLI_DONE && !help)
+        status = cli_call(&c, &(struct cli_request){"GET", "/admin/ps", NULL, true, false}, &answer);
+    if (status == CLI_DONE && !help && !c.json) {
+        seat_tell(answer);
+        status = queues_tell(json_get(answer, "queues"));
+    }
+    json_free(answer);
+    cli_close(&c);
+    return status;
+}
