@@ -8,7 +8,7 @@
  * function of the prompt, the seed and the call's number, for the same reason. */
 #include <llama.h>
 
-#include "chat_template.h"
+#include "seat/chat_template.h"
 
 #include <algorithm>
 #include <cstdio>

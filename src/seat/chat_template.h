@@ -11,12 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" { /* the C headers below do not say so themselves */
+#endif
+
 #include "base/buf.h"
 #include "link/messages.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 struct llama_model;
 struct llama_vocab;
