@@ -18,6 +18,7 @@
 #include <iomanip>
 #include <locale>
 #include <new>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -96,47 +97,6 @@ std::string pin_dates(std::string source) {
     return source;
 }
 
-/* The usual turns of families whose files often come without a template. stop: their end of turn as text, for
- * files whose vocabulary does not know it as one token. */
-struct family {
-    const char *name, *stop, *source;
-};
-const struct family FAMILIES[] = {
-    {"chatml", "<|im_end|>",
-     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% "
-     "endfor %}"
-     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
-    {"gemma", "<end_of_turn>",
-     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
-     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
-     "{% for m in turns %}{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' "
-     "}}"
-     "{{ (head if loop.first else '') + m['content'] + '<end_of_turn>\n' }}{% endfor %}"
-     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"},
-    {"llama3", "<|eot_id|>",
-     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' }}"
-     "{{ m['content'] + '<|eot_id|>' }}{% endfor %}"
-     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
-    {"mistral", "</s>",
-     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
-     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
-     "{% for m in turns %}{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
-     "{% else %}{{ '[INST] ' + (head if loop.first else '') + m['content'] + '[/INST]' }}{% endif %}{% "
-     "endfor %}"},
-    {"phi3", "<|end|>",
-     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
-     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"},
-};
-
-const struct family *family_find(const std::string &name) {
-    std::string known;
-    for (const struct family &f : FAMILIES) {
-        if (name == f.name) return &f;
-        known += (known.empty() ? "" : ", ") + std::string(f.name);
-    }
-    throw refused{ERR_INVALID, "there is no template family \"" + name + "\"; known are " + known};
-}
-
 std::string string_of(const struct msg_bytes &b) {
     return b.size ? std::string(reinterpret_cast<const char *>(b.data), b.size) : std::string();
 }
@@ -189,21 +149,15 @@ struct chat_render {
     std::vector<std::string> stops;
     std::vector<const char *> stop_pointers;
     std::string id_seed;
-    size_t n_exact_sent;
+    size_t n_exact_sent, n_calls_max;
     std::string content_sent, reasoning_sent;
     std::vector<call_sent> calls_sent;
 };
 
 /* ---- templates ---- */
 
-static void templates_fill(struct chat_templates *t, const struct llama_model *model,
-                           const std::string &family, std::string source) {
+static void templates_fill(struct chat_templates *t, const struct llama_model *model, std::string source) {
     std::string tools_source;
-    if (source.empty() && !family.empty()) {
-        const struct family *f = family_find(family);
-        source = f->source;
-        t->stop = f->stop;
-    }
     if (source.empty()) {
         source = string_of(llama_model_chat_template(model, nullptr));
         tools_source = string_of(llama_model_chat_template(model, "tool_use"));
@@ -223,13 +177,14 @@ static void templates_fill(struct chat_templates *t, const struct llama_model *m
     if (!tools_source.empty()) t->with_tools = common_chat_templates_init(model, pin_dates(tools_source));
 }
 
-enum err chat_templates_open(const struct llama_model *model, const char *family, const char *source,
+enum err chat_templates_open(const struct llama_model *model, const char *source, const char *stop,
                              struct chat_templates **ret, char *why, size_t why_size) {
     *ret = nullptr;
     struct chat_templates *t = nullptr;
     enum err err = guarded(why, why_size, [&] {
         t = new chat_templates();
-        templates_fill(t, model, string_of(family), string_of(source));
+        t->stop = string_of(stop);
+        templates_fill(t, model, string_of(source));
     });
     if (err) {
         delete t;
@@ -280,6 +235,16 @@ static void continue_last(common_chat_templates_inputs *in) {
     }
     in->continue_final_message = COMMON_CHAT_CONTINUATION_AUTO;
     in->add_generation_prompt = false;
+}
+
+/* `common` lets a model that must call a tool write any text first, which a small one does until max_tokens, and several
+ * calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as it is. */
+static std::string tighten(std::string grammar, bool must_call, bool parallel) {
+    static const std::regex text_first("(root ::= [^\\n]*)until-[0-9]+\\? (tool-call)");
+    static const std::regex many_calls("(tool-calls ::= )\\((tool-call[^()\\n]*)\\)\\+");
+    if (must_call) grammar = std::regex_replace(grammar, text_first, "$1$2");
+    if (!parallel) grammar = std::regex_replace(grammar, many_calls, "$1$2");
+    return grammar;
 }
 
 /* Does the reader hand the text through untouched? Then we need not run it at every token. */
@@ -347,8 +312,13 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
         set_reader();
         r->grammar_text = r->params.grammar;
     }
-    if (tools && in.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED && r->grammar_text.empty()) {
-        throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
+    if (tools) {
+        bool must_call = in.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+        if (must_call && r->grammar_text.empty()) {
+            throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
+        }
+        r->n_calls_max = in.parallel_tool_calls ? SIZE_MAX : 1;
+        r->grammar_text = tighten(r->grammar_text, must_call && !thinks, in.parallel_tool_calls);
     }
     if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0) {
         r->params.prompt.erase(0, t->bos.size()); /* the tokenizer adds it */
@@ -451,8 +421,9 @@ static void write_call(struct json_out *w, const common_chat_tool_call &call, co
 static void send_calls(struct chat_render *r, const common_chat_msg &msg, bool final, struct buf *out) {
     struct json_out w = json_out_into(out);
     bool any = false;
-    if (r->calls_sent.size() < msg.tool_calls.size()) r->calls_sent.resize(msg.tool_calls.size());
-    for (size_t i = 0; i < msg.tool_calls.size(); i++) {
+    size_t n = std::min(msg.tool_calls.size(), r->n_calls_max);
+    if (r->calls_sent.size() < n) r->calls_sent.resize(n);
+    for (size_t i = 0; i < n; i++) {
         const common_chat_tool_call &call = msg.tool_calls[i];
         struct call_sent &sent = r->calls_sent[i];
         bool settled = final || i + 1 < msg.tool_calls.size() || !call.arguments.empty();

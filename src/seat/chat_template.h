@@ -25,9 +25,9 @@ struct llama_token_data_array;
 
 /* ---- chat ---- */
 struct chat_templates;
-/* The template of a model: source (Jinja text) wins, then family (a name of the table in chat_template.cpp),
- * then the file's own. ERR_INVALID: there is none, or it can't be parsed; why says which setting helps. */
-enum err chat_templates_open(const struct llama_model *model, const char *family, const char *source,
+/* The template of a model: source (Jinja text), or "" for the file's own. stop: a text that ends a turn besides what the
+ * vocabulary knows, or "". ERR_INVALID: there is none, or it can't be parsed; why says which setting helps. */
+enum err chat_templates_open(const struct llama_model *model, const char *source, const char *stop,
                              struct chat_templates **ret, char *why, size_t why_size) NODISCARD;
 void chat_templates_free(struct chat_templates *t);
 

@@ -44,6 +44,7 @@ const char *engine_version(void) {
 
 /* ---- libllama's log: its last error is the reason we give for a NULL; the rest is debug ---- */
 
+static _Atomic bool cancelling; /* what libllama then complains about is our doing */
 static pthread_mutex_t last_error_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_error[WHY_BYTES];
 
@@ -54,7 +55,7 @@ static void llama_logs(enum ggml_log_level level, const char *text, void *unused
     size_t n = strcspn(text, "\n");
     if (n == 0) return;
     snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1), text);
-    if (level != GGML_LOG_LEVEL_ERROR) {
+    if (level != GGML_LOG_LEVEL_ERROR || atomic_load(&cancelling)) {
         log_debug("engine.llama", "text=%s", log_q(line));
         return;
     }
@@ -108,6 +109,7 @@ void engine_free(struct engine *e) {
 }
 
 void engine_cancel(struct engine *e, bool cancel) {
+    atomic_store(&cancelling, cancel);
     atomic_store(&e->cancel, cancel);
 }
 
@@ -402,8 +404,9 @@ enum err engine_load(struct engine *e, const struct engine_load_params *p, struc
     e->recurrent = llama_model_is_recurrent(e->model) || llama_model_is_hybrid(e->model);
     e->n_decoded = 0;
     /* A model whose template is missing or broken still serves plain completions; a chat gets the reason. */
-    if (chat_templates_open(e->model, p->template_family, p->template_source, &e->templates, e->template_why,
-                            sizeof e->template_why)) {
+    const char *family = p->template_family ? p->template_family : "";
+    const char *source = p->template_source ? p->template_source : "";
+    if (text_open_templates(e, family, source)) {
         log_warn("engine.template", "reason=%s", log_q(e->template_why));
     }
     bool windowed = !e->recurrent && cells.window_per_seq > 0;

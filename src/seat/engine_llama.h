@@ -55,6 +55,8 @@ struct engine {
     _Atomic bool cancel;
 };
 
+/* Sets e->templates, or template_why. family: a name of the table in engine_llama_text.c or ""; source wins. */
+enum err text_open_templates(struct engine *e, const char *family, const char *source);
 /* Fills e->header ... e->blocks_on from an empty scratch; called once for each context. */
 void cells_learn_layout(struct engine *e);
 /* Drops positions p0.. of one of the caller's sequences. False: only whole (recurrent state). */

@@ -9,6 +9,61 @@
 
 #define PIECE_BYTES 256
 
+/* The usual turns of families whose files often come without a template. stop: their end of turn as text, for files
+ * whose vocabulary does not know it as one token. Content stays as it is, never trimmed: the tokens of an answer must
+ * be found again in the next prompt. */
+static const struct family {
+    const char *name, *stop, *source;
+} FAMILIES[] = {
+    {"chatml", "<|im_end|>",
+     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% "
+     "endfor %}"
+     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"},
+    {"gemma", "<end_of_turn>",
+     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
+     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
+     "{% for m in turns %}{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' "
+     "}}"
+     "{{ (head if loop.first else '') + m['content'] + '<end_of_turn>\n' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"},
+    {"llama3", "<|eot_id|>",
+     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' }}"
+     "{{ m['content'] + '<|eot_id|>' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"},
+    {"mistral", "</s>",
+     "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set head = messages[0]['content'] + '\n\n' %}"
+     "{% set turns = messages[1:] %}{% else %}{% set head = '' %}{% set turns = messages %}{% endif %}"
+     "{% for m in turns %}{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
+     "{% else %}{{ '[INST] ' + (head if loop.first else '') + m['content'] + '[/INST]' }}{% endif %}{% "
+     "endfor %}"},
+    {"phi3", "<|end|>",
+     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"},
+};
+
+enum err text_open_templates(struct engine *e, const char *family, const char *source) {
+    const char *stop = "";
+    if (!source[0] && family[0]) {
+        size_t i = 0;
+        while (i < ARRAY_LEN(FAMILIES) && strcmp(FAMILIES[i].name, family) != 0) i++;
+        if (i == ARRAY_LEN(FAMILIES)) {
+            int at = snprintf(e->template_why, sizeof e->template_why,
+                              "there is no template family \"%.64s\"; known are", family);
+            for (i = 0; i < ARRAY_LEN(FAMILIES); i++) {
+                size_t n = at < 0 ? 0 : (size_t)at;
+                if (n < sizeof e->template_why) {
+                    at += snprintf(e->template_why + n, sizeof e->template_why - n, " %s", FAMILIES[i].name);
+                }
+            }
+            return ERR_INVALID;
+        }
+        source = FAMILIES[i].source;
+        stop = FAMILIES[i].stop;
+    }
+    return chat_templates_open(e->model, source, stop, &e->templates, e->template_why,
+                               sizeof e->template_why);
+}
+
 enum err engine_tokenize(const struct engine *e, const char *text, size_t size_bytes, bool special,
                          bool add_bos, int32_t **ret_ids, uint32_t *ret_n) {
     must(e->vocab);
