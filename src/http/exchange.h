@@ -78,6 +78,7 @@ struct exchange {
     struct route_match match;
     struct answer_plan plan;
     struct openai_answer *answer;
+    bool posted;       /* the front owes a last reply: it is told when the client has left */
     bool event_client; /* counted in the server's number of open event streams */
     const char *end;   /* how it ended, for the log */
 };

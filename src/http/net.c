@@ -497,6 +497,10 @@ void net_run(struct net *n) {
     end_all(n);
 }
 
+void net_idle_limit(struct net *n, int64_t idle_ns) {
+    n->options.idle_ns = idle_ns;
+}
+
 void net_quit(struct net *n, int64_t limit_ns) {
     int64_t at_ns = clock_now_ns() + (limit_ns > 0 ? limit_ns : 0);
     atomic_store(&n->quit_at_ns, at_ns > 0 ? at_ns : 1);

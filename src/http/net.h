@@ -39,8 +39,9 @@ void net_free(struct net *n); /* after net_run() has returned, or without it */
 /* Serves until net_quit(); then takes no more connections, goes on until no exchange is open or the quit's limit has
  * passed, ends what is left, and returns. */
 void net_run(struct net *n);
-void net_quit(struct net *n,
-              int64_t limit_ns); /* any thread; the caller wakes the net thread by a wake descriptor */
+void net_idle_limit(struct net *n, int64_t idle_ns); /* before net_run(): another one than the options' */
+/* Any thread; the caller wakes the net thread by a wake descriptor. */
+void net_quit(struct net *n, int64_t limit_ns);
 bool net_quitting(const struct net *n);
 uint32_t net_connections(const struct net *n);
 uint32_t net_connections_max(const struct net *n);

@@ -26,9 +26,15 @@ static void refuse(struct server *s, struct exchange *ex, enum err err, const ch
     server_refuse(s, ex, &(struct http_error){.err = err, .text = text}, false);
 }
 
+/* The front need not go on. */
+static void forget(struct server *s, struct exchange *ex) {
+    if (ex->posted) s->front.cancel(s->front.front, ex->client);
+    ex->posted = false;
+}
+
 /* Ends an exchange that can't go on: the front forgets it, the connection closes. */
 static void drop(struct server *s, struct exchange *ex, const char *end) {
-    if (ex->state == EXCHANGE_POSTED) s->front.cancel(s->front.front, ex->client);
+    forget(s, ex);
     ex->end = end;
     net_abort(s->net, ex);
 }
@@ -79,14 +85,13 @@ static void take_answer(struct server *s, struct exchange *ex, const struct repl
     enum err err = openai_answer_take(ex->answer, r, &out);
     if (err) {
         buf_free(&out);
-        if (!r->last) s->front.cancel(s->front.front, ex->client);
+        forget(s, ex);
         answer_error(s, ex,
                      &(struct http_error){.err = err == ERR_LIMIT ? ERR_INTERNAL : err,
                                           .text = err == ERR_LIMIT
                                                       ? "the answer is too long to be collected; "
                                                         "ask for a stream"
                                                       : NULL});
-        if (ex->state == EXCHANGE_POSTED) ex->state = EXCHANGE_GONE;
         return;
     }
     if (ex->plan.stream) {
@@ -131,6 +136,7 @@ static void take_event(struct server *s, struct exchange *ex, const struct reply
 static void take_reply(struct server *s, struct reply *r) {
     struct exchange *ex = net_find(s->net, r->client);
     if (!ex || ex->state != EXCHANGE_POSTED) return; /* the client has left, and this reply was on its way */
+    if (r->last) ex->posted = false;
     if (r->kind == REPLY_ERROR) {
         answer_error(s, ex,
                      &(struct http_error){.err = r->err,
@@ -165,7 +171,7 @@ static void take_lost(struct server *s) {
         struct exchange *ex = net_find(s->net, (uint64_t)(uintptr_t)mail);
         if (!ex || ex->state != EXCHANGE_POSTED) continue;
         s->counts.lost_replies++;
-        s->front.cancel(s->front.front, ex->client);
+        forget(s, ex);
         answer_error(s, ex, &(struct http_error){.err = ERR_QUEUE_FULL, .text = "the server is overloaded"});
     }
 }
@@ -206,6 +212,7 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
     }
     parsed->request = NULL;
     ex->state = EXCHANGE_POSTED;
+    ex->posted = true;
     if (!events) return;
     ex->event_client = true;
     s->n_event_clients++;
@@ -274,7 +281,7 @@ static void on_left(void *ctx, struct exchange *ex) {
 static void on_ended(void *ctx, struct exchange *ex) {
     struct server *s = ctx;
     int64_t ms = (clock_now_ns() - ex->began_ns) / NS_PER_MS;
-    if (ex->state == EXCHANGE_POSTED) s->front.cancel(s->front.front, ex->client);
+    forget(s, ex);
     if (ex->event_client) s->n_event_clients--;
     bool left = ex->end && strcmp(ex->end, "left") == 0;
     s->counts.left += left;
