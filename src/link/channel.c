@@ -79,6 +79,17 @@ enum err channel_send(struct channel *c, const struct msg *m) {
     return msg_encode(m, &c->out);
 }
 
+enum err channel_send_frame(struct channel *c, const void *frame, size_t size_bytes) {
+    if (c->out_err) return c->out_err;
+    drop_done(&c->out, &c->out_at);
+    size_t before = c->out.size;
+    buf_put(&c->out, frame, size_bytes);
+    enum err err = c->out.error;
+    c->out.size = err ? before : c->out.size;
+    c->out.error = ERR_OK;
+    return err;
+}
+
 enum err channel_flush(struct channel *c) {
     if (c->out_err) return c->out_err;
     while (c->out_at < c->out.size) {

@@ -23,6 +23,8 @@ void channel_free(struct channel *c); /* closes; what was not sent is lost. NULL
 /* Queues one message; nothing is sent before channel_flush(). The message is borrowed. ERR_LIMIT: the other side does not
  * read, or the frame is too long; ERR_NOMEM; after both the channel goes on without this message. ERR_EOF, ERR_IO: broken. */
 enum err channel_send(struct channel *c, const struct msg *m) NODISCARD;
+/* The same for one whole frame that msg_encode() made on another thread. */
+enum err channel_send_frame(struct channel *c, const void *frame, size_t size_bytes) NODISCARD;
 /* Sends what the socket takes now. OK also when some is left (channel_wants_write). ERR_EOF, ERR_IO. */
 enum err channel_flush(struct channel *c) NODISCARD;
 bool channel_wants_write(const struct channel *c);

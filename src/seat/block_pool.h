@@ -5,6 +5,7 @@
 #define HOTSEAT_SEAT_BLOCK_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/attr.h"

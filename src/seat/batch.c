@@ -1,0 +1,180 @@
+/* One step of the engine over all streams: a token of each that decodes, and a share of the prompts that are read. Chunks of
+ * a lone stream depend on its own tokens only, so the same work is the same calls. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "seat/room.h"
+
+static void item_add(struct room *r, int32_t token, uint32_t pos, int32_t slot, bool logits) {
+    must(r->n_items < BATCH_TOKENS);
+    r->items[r->n_items++] =
+        (struct engine_item){.token = token, .pos = (int32_t)pos, .seq = slot, .logits = logits};
+}
+
+/* The next n tokens of t join the batch; the last of all its tokens wants its row. */
+static void join(struct room *r, struct stream *t, uint32_t n) {
+    uint32_t past = t->seq->n_tokens;
+    for (uint32_t i = 0; i < n; i++) {
+        bool last = past + i + 1 == t->n_tokens;
+        if (last) t->item = r->n_items;
+        item_add(r, t->tokens[past + i], past + i, t->seq->slot, last);
+    }
+    t->chunk = n;
+}
+
+static struct stream *newest_running(struct room *r) {
+    struct stream *newest = NULL;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (stream_runs(t)) newest = t;
+    }
+    return newest;
+}
+
+/* The pool is used up: the newest stream makes way, saved, and is resubmitted; alone it can't go on at all. */
+static void make_way(struct room *r) {
+    struct stream *t = newest_running(r);
+    must(t);
+    if (r->n_running > 1) {
+        log_info("seat.make_way", "request=%llu tokens=%u", (unsigned long long)t->req.request, t->n_tokens);
+        stream_end_parked(r, t);
+    } else {
+        stream_end_failed(r, t, ERR_NO_CELLS, "the KV pool has no room for another token of this request");
+    }
+}
+
+/* A stream without max_tokens reserved only a part of the context. False: it has made way itself. */
+static bool has_cell(struct room *r, struct stream *t) {
+    while (t->state == STREAM_DECODE && t->seq->n_tokens == t->seq->held * BLOCK_TOKENS) {
+        if (room_make_place(r, 1, false, NULL) && sequence_hold(r, t->seq, t->seq->held + 1)) return true;
+        make_way(r);
+    }
+    return t->state == STREAM_DECODE;
+}
+
+static uint32_t collect_decodes(struct room *r) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_DECODE) (void)has_cell(r, t);
+    }
+    uint32_t n = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state != STREAM_DECODE) continue;
+        join(r, t, 1);
+        n++;
+    }
+    return n;
+}
+
+/* Equal shares, oldest first; what a short prompt leaves goes to the next ones. */
+static void collect_prefills(struct room *r, uint32_t n_decodes) {
+    uint32_t n = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        n += t->state == STREAM_PREFILL;
+    }
+    uint32_t budget = n_decodes ? BATCH_TOKENS_SHARED : BATCH_TOKENS;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state != STREAM_PREFILL) continue;
+        uint32_t share = budget / n--, past = t->seq->n_tokens, left = t->n_tokens - past;
+        uint32_t end = past + (left < share ? left : share);
+        end = save_next_restore_point(r, past, end, t->n_prompt);
+        join(r, t, end - past);
+        budget -= end - past;
+    }
+}
+
+static enum err decode(struct room *r) {
+    atomic_store(&r->stats->decode_started_ns, clock_now_ns());
+    enum err err = engine_decode(r->engine, r->items, r->n_items);
+    atomic_store(&r->stats->decode_started_ns, 0);
+    atomic_fetch_add(&r->stats->decode_calls, 1);
+    return err;
+}
+
+static void fail_batch(struct room *r, enum err err) {
+    log_error("seat.decode", "err=%s items=%u streams=%u", err_name(err), r->n_items, r->n_running);
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->chunk == 0 || t->state == STREAM_ENDED) continue;
+        stream_drop_sequence(r, t);
+        stream_end_failed(r, t, ERR_INTERNAL, "the engine failed in this step");
+    }
+}
+
+/* True: the step may be tried again. */
+static bool out_of_cells(struct room *r) {
+    bool left = false;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        left = room_leave(r, s) || left;
+    }
+    if (!left) make_way(r);
+    return left;
+}
+
+static void account(struct room *r, struct stream *t) {
+    struct sequence *s = t->seq;
+    uint32_t before = s->n_tokens;
+    sequence_append(s, t->tokens + before, t->chunk);
+    t->decoded_items += t->chunk;
+    if (before < t->n_prompt)
+        t->prefill_tokens += (s->n_tokens < t->n_prompt ? s->n_tokens : t->n_prompt) - before;
+    t->at_restore_point =
+        before < t->n_prompt && save_next_restore_point(r, before, UINT32_MAX, t->n_prompt) == s->n_tokens;
+}
+
+/* Rows are read before anything else touches the engine. */
+static void sample_all(struct room *r) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->chunk == 0 || t->item == UINT32_MAX) continue;
+        if (t->state == STREAM_PREFILL) stream_set_state(r, t, STREAM_DECODE);
+        (void)stream_sample(r, t);
+    }
+}
+
+static void settle(struct room *r) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->chunk == 0 || t->state == STREAM_ENDED) continue;
+        struct sequence *s = t->seq;
+        if (t->at_restore_point) save_restore_point(r, s);
+        if (t->finish)
+            stream_end_done(r, t);
+        else if (t->item != UINT32_MAX && s->n_tokens == t->n_prompt)
+            save_prompt_end(r, s);
+        else if (s->n_tokens / BLOCK_TOKENS > s->n_blocks || s->filled_unsaved)
+            s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
+    }
+}
+
+static void collect(struct room *r) {
+    r->n_items = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        t->chunk = 0;
+        t->item = UINT32_MAX;
+    }
+    uint32_t n_decodes = collect_decodes(r);
+    collect_prefills(r, n_decodes);
+}
+
+bool batch_step(struct room *r) {
+    collect(r);
+    if (r->n_items == 0) return false;
+    enum err err = decode(r);
+    if (err == ERR_NO_CELLS && out_of_cells(r)) err = decode(r);
+    if (err == ERR_CANCELED) { /* nothing of the step is left; who was cancelled says the mail */
+        engine_cancel(r->engine, false);
+        return true;
+    }
+    if (err == ERR_NO_CELLS) {
+        if (r->n_running > 0) make_way(r);
+        return true;
+    }
+    if (err) {
+        fail_batch(r, err);
+        return true;
+    }
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->chunk > 0) account(r, t);
+    }
+    sample_all(r);
+    settle(r);
+    return true;
+}

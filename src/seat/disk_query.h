@@ -1,0 +1,15 @@
+/* disk_query.h - MSG_QUERY answered from the store, with what the engine thread last said about resident agents laid
+ * over it: an agent is resident when its tokens are in the cells, saved when the disk has all of them.
+ * Thread: the disk thread. */
+#ifndef HOTSEAT_SEAT_DISK_QUERY_H
+#define HOTSEAT_SEAT_DISK_QUERY_H
+
+#include "link/messages.h"
+#include "store/store.h"
+
+/* residents: {"model": M, "agents": {"id": {"tokens": n, "saved": b}, ...}} or NULL. store NULL: there is none,
+ * store_why says why. *ret_forget: the engine thread must forget what was deleted. */
+enum err disk_query_run(struct store *store, const char *store_why, const char *residents, const struct msg_query *q,
+                        struct buf *out, bool *ret_forget) NODISCARD;
+
+#endif

@@ -1,0 +1,115 @@
+#include "seat/prompt.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+/* One token's text in b (cleared first); a model's control tokens too. False: no memory. */
+static bool piece(const struct engine *e, int32_t token, bool special, struct buf *b) {
+    buf_clear(b);
+    return engine_piece(e, token, special, b) == ERR_OK && !b->error;
+}
+
+/* Letters, digits and anything beyond ASCII: two of them side by side may be one token. */
+static bool is_word(char c) {
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (unsigned char)c >= 0x80;
+}
+
+static bool seam_is_clean(const char *text, size_t size, size_t at) {
+    return at == 0 || at == size || !(is_word(text[at - 1]) && is_word(text[at]));
+}
+
+/* A beginning-of-text token that the text does not spell out. */
+static bool is_silent_bos(const struct engine *e, const char *text, size_t size, int32_t token,
+                          struct buf *b) {
+    if (token != engine_bos(e)) return false;
+    return piece(e, token, true, b) &&
+           (b->size == 0 || b->size > size || memcmp(text, b->data, b->size) != 0);
+}
+
+struct splice {
+    uint32_t n_tokens;
+    size_t at; /* bytes of text they stand for */
+};
+
+/* How far chain's tokens stand for the beginning of text, up to a place where the text may be cut. */
+static struct splice walk(const struct engine *e, const char *text, size_t size,
+                          const struct prompt_chain *chain, struct buf *b) {
+    struct splice best = {0};
+    size_t at = 0;
+    for (uint32_t i = 0; i < chain->n; i++) {
+        int32_t token = chain->tokens[i];
+        bool silent = i == 0 && is_silent_bos(e, text, size, token, b);
+        if (!silent) {
+            if (!piece(e, token, true, b) || b->size > size - at || memcmp(text + at, b->data, b->size) != 0)
+                return best;
+            at += b->size;
+        }
+        bool control = silent || (b->size > 0 && piece(e, token, false, b) && b->size == 0);
+        bool whole = i + 1 == chain->n && seam_is_clean(text, size, at);
+        if (control || whole || at == size) best = (struct splice){i + 1, at};
+        if (at == size) return best;
+    }
+    return best;
+}
+
+static bool stands_for(const struct engine *e, const int32_t *ids, uint32_t n, const char *text, size_t size,
+                       struct buf *b) {
+    size_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 && is_silent_bos(e, text, size, ids[0], b)) continue;
+        if (!piece(e, ids[i], true, b) || b->size > size - at || memcmp(text + at, b->data, b->size) != 0)
+            return false;
+        at += b->size;
+    }
+    return at == size;
+}
+
+static enum err splice_with(const struct engine *e, const char *text, size_t size,
+                            const struct prompt_chain *chain, const struct splice *s, int32_t **ret_ids,
+                            uint32_t *ret_n) {
+    AUTO(mem_freep) int32_t *rest = NULL;
+    uint32_t n_rest = 0;
+    enum err err = ERR_OK;
+    if (s->at < size) err = engine_tokenize(e, text + s->at, size - s->at, true, false, &rest, &n_rest);
+    if (err) return err;
+    int32_t *ids = mem_array(s->n_tokens + n_rest, sizeof *ids);
+    if (!ids) return ERR_NOMEM;
+    memcpy(ids, chain->tokens, s->n_tokens * sizeof *ids);
+    if (n_rest) memcpy(ids + s->n_tokens, rest, n_rest * sizeof *ids);
+    *ret_ids = ids;
+    *ret_n = s->n_tokens + n_rest;
+    return ERR_OK;
+}
+
+static bool spells_bos(const struct engine *e, const char *text, size_t size, struct buf *b) {
+    int32_t bos = engine_bos(e);
+    return bos >= 0 && !is_silent_bos(e, text, size, bos, b);
+}
+
+enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
+                         const struct prompt_chain *chains, uint32_t n_chains, int32_t **ret_ids,
+                         uint32_t *ret_n, uint32_t *ret_spliced) {
+    struct buf b = BUF(0);
+    struct splice best = {0};
+    const struct prompt_chain *from = NULL;
+    for (uint32_t i = 0; i < n_chains; i++) {
+        struct splice s = walk(e, text, size, &chains[i], &b);
+        if (s.n_tokens <= best.n_tokens) continue;
+        best = s;
+        from = &chains[i];
+    }
+    *ret_spliced = 0;
+    enum err err = ERR_OK;
+    bool done = false;
+    if (from && best.n_tokens > 1) {
+        err = splice_with(e, text, size, from, &best, ret_ids, ret_n);
+        done = !err && stands_for(e, *ret_ids, *ret_n, text, size, &b);
+        if (done) *ret_spliced = best.n_tokens;
+        if (!err && !done) mem_free(*ret_ids);
+    }
+    if (!done && !err)
+        err = engine_tokenize(e, text, size, true, !spells_bos(e, text, size, &b), ret_ids, ret_n);
+    buf_free(&b);
+    return err;
+}

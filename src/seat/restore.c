@@ -1,0 +1,201 @@
+/* From a plan of the store to KV in the cells: blocks are read ahead by the disk thread and put a few a turn, so that
+ * running streams go on in between. Named rule ONE RETRY: any failure drops the cells, and the stream plans once more (a bad
+ * file is in quarantine by then, the plan ends before it); the second failure means cold. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "seat/room.h"
+
+#define PUTS_PER_STEP 4 /* about 1 ms each */
+
+static void go_on(struct room *r, struct stream *t) {
+    stream_set_state(r, t, STREAM_PREFILL);
+    stream_say_started(r, t);
+}
+
+static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
+    struct disk_job *job = r->cache_on && n_tokens > 0 ? disk_job_new(DISK_PLAN, 0) : NULL;
+    if (job) {
+        t->restore_serial = ++r->last_serial;
+        job->owner = t->restore_serial;
+        job->tag = r->tag;
+        job->window = r->info.window;
+        job->n_tokens = n_tokens;
+        job->tokens = mem_dup(t->tokens, n_tokens * sizeof *job->tokens);
+        if (job->tokens && room_post_job(r, job)) return;
+    }
+    go_on(r, t);
+}
+
+void restore_begin(struct room *r, struct stream *t) {
+    must(t->state == STREAM_PLAN);
+    t->restore_started_ns = clock_now_ns();
+    plan_for(r, t, t->n_tokens);
+}
+
+static struct stream *find(struct room *r, uint64_t serial, enum stream_state state) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->restore_serial == serial && t->state == state) return t;
+    }
+    return NULL;
+}
+
+/* What was read and planned for an attempt that is over. */
+static void clear(struct stream *t) {
+    for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(TAKE(t->ready[i]));
+    store_plan_free(&t->plan);
+    t->plan = (struct store_plan){0};
+    t->next_get = t->next_put = 0;
+    t->restore_serial = 0;
+}
+
+static void empty_cells(struct room *r, struct stream *t) {
+    must(engine_seq_rm(r->engine, t->seq->slot, 0, -1));
+    sequence_cut(t->seq, 0);
+}
+
+static void fail(struct room *r, struct stream *t, enum err err, const char *what) {
+    atomic_fetch_add(&r->stats->restore_failures, 1);
+    log_warn("seat.restore_failed", "request=%llu err=%s what=%s pos=%u retried=%d",
+             (unsigned long long)t->req.request, err_name(err), log_q(what), t->seq->n_tokens, t->retried);
+    clear(t);
+    empty_cells(r, t);
+    if (t->retried) {
+        go_on(r, t);
+        return;
+    }
+    t->retried = true;
+    stream_set_state(r, t, STREAM_PLAN);
+    plan_for(r, t, t->n_tokens);
+}
+
+void restore_planned(struct room *r, struct disk_job *job) {
+    struct stream *t = find(r, job->owner, STREAM_PLAN);
+    if (!t) return;
+    t->plan = job->plan;
+    job->plan = (struct store_plan){0};
+    log_debug("seat.plan", "request=%llu tokens=%u restorable=%u reason=%s",
+              (unsigned long long)t->req.request, job->n_tokens, t->plan.n_tokens,
+              log_q(t->plan.reason ? t->plan.reason : ""));
+    if (t->plan.n_tokens == 0 || t->plan.n_blocks == 0) {
+        clear(t);
+        go_on(r, t);
+        return;
+    }
+    stream_set_state(r, t, STREAM_RESTORE);
+}
+
+void restore_got(struct room *r, struct disk_job *job) {
+    struct stream *t = find(r, job->owner, STREAM_RESTORE);
+    if (!t) {
+        disk_job_free(job);
+        return;
+    }
+    must(job->index >= t->next_put && job->index < t->next_get);
+    t->ready[job->index % RESTORE_AHEAD_BLOCKS] = job;
+}
+
+static bool read_ahead(struct room *r, struct stream *t) {
+    while (t->next_get < t->plan.n_blocks && t->next_get - t->next_put < RESTORE_AHEAD_BLOCKS) {
+        const struct store_plan_block *b = &t->plan.blocks[t->next_get];
+        struct disk_job *job = disk_job_new(DISK_GET, t->restore_serial);
+        if (!job) return false;
+        must(b->first_pos + b->n_tokens <= t->n_tokens);
+        job->tag = r->tag;
+        job->block = *b;
+        job->index = t->next_get;
+        job->n_tokens = b->n_tokens;
+        job->tokens = mem_dup(t->tokens + b->first_pos, b->n_tokens * sizeof *job->tokens);
+        if (!job->tokens) {
+            disk_job_free(job);
+            return false;
+        }
+        if (!room_post_job(r, job)) return false;
+        t->next_get++;
+    }
+    return true;
+}
+
+static enum err put(struct room *r, struct stream *t, const struct disk_job *job) {
+    if (job->err) return job->err;
+    const struct store_plan_block *b = &job->block;
+    struct sequence *s = t->seq;
+    if (b->first_pos != s->n_tokens || b->n_tokens > s->held * BLOCK_TOKENS - s->n_tokens)
+        return ERR_MISMATCH;
+    enum err err = engine_block_put(r->engine, s->slot, (int32_t)b->first_pos,
+                                    (int32_t)(b->first_pos + b->n_tokens), job->base.data, job->base.size,
+                                    job->window_part.data, b->needs_window ? job->window_part.size : 0);
+    if (!err) sequence_append(s, t->tokens + b->first_pos, b->n_tokens);
+    return err;
+}
+
+/* ONCE (save.h): what came from the disk need not go there again. */
+static void mark_saved(struct room *r, struct stream *t) {
+    struct sequence *s = t->seq;
+    sequence_name(r, s);
+    uint32_t end = t->plan.n_tokens, window = r->info.window;
+    uint32_t needed = end > window ? end - window : 0;
+    for (uint32_t k = 0; k < s->n_blocks; k++) {
+        s->blocks[k].base = BLOCK_SAVED;
+        if (window && t->plan.blocks[k].needs_window)
+            s->blocks[k].window_from = k * BLOCK_TOKENS > needed ? k * BLOCK_TOKENS : needed;
+    }
+    if (end % BLOCK_TOKENS) s->tail_saved = end;
+}
+
+/* All blocks are in the cells. */
+static void finish(struct room *r, struct stream *t) {
+    mark_saved(r, t);
+    uint32_t n = t->seq->n_tokens;
+    if (n == t->n_tokens) { /* one token is kept back: its row is wanted */
+        if (!engine_seq_rm(r->engine, t->seq->slot, (int32_t)n - 1, -1)) {
+            clear(t);
+            empty_cells(r, t);
+            stream_set_state(r, t, STREAM_PLAN);
+            plan_for(r, t, n - 1);
+            return;
+        }
+        sequence_cut(t->seq, n - 1);
+    }
+    t->cached = t->seq->n_tokens;
+    t->restore_ns = clock_now_ns() - t->restore_started_ns;
+    atomic_fetch_add(&r->stats->restores, 1);
+    clear(t);
+    if (t->req.debug)
+        t->kv_known = engine_kv_hash(r->engine, t->seq->slot, (int32_t)t->cached, &t->kv) == ERR_OK;
+    go_on(r, t);
+}
+
+static bool put_some(struct room *r, struct stream *t) {
+    bool did = false;
+    for (uint32_t i = 0; i < PUTS_PER_STEP && t->next_put < t->plan.n_blocks; i++) {
+        struct disk_job **place = &t->ready[t->next_put % RESTORE_AHEAD_BLOCKS];
+        if (!*place) break;
+        struct disk_job *job = TAKE(*place);
+        enum err err = put(r, t, job);
+        const char *what = job->reason ? job->reason : "the block could not be put back";
+        disk_job_free(job);
+        did = true;
+        if (err) {
+            fail(r, t, err, what);
+            return true;
+        }
+        t->next_put++;
+    }
+    if (t->next_put == t->plan.n_blocks) finish(r, t);
+    return did;
+}
+
+bool restore_step(struct room *r) {
+    bool did = false;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state != STREAM_RESTORE) continue;
+        did = put_some(r, t) || did;
+        if (t->state == STREAM_RESTORE && !read_ahead(r, t) && t->next_get == t->next_put)
+            fail(r, t, ERR_NOMEM, "the disk thread could not be asked");
+    }
+    return did;
+}

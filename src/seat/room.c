@@ -1,0 +1,282 @@
+#include "seat/room.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+/* ---- the disk thread's jobs ---- */
+
+bool room_post_job(struct room *r, struct disk_job *job) {
+    if (r->n_jobs < SEAT_JOBS_MAX && disk_worker_post(r->disk, job, false) == ERR_OK) {
+        r->n_jobs++;
+        return true;
+    }
+    atomic_fetch_add(&r->stats->full_mailboxes, 1);
+    atomic_fetch_sub(&r->stats->dirty_bytes, job->dirty_bytes);
+    disk_job_free(job);
+    return false;
+}
+
+/* An administrator deleted it on disk: idle ones go, running ones will write everything again. */
+static void forget(struct room *r, const struct msg_query *q) {
+    if (!r->model || (q->model[0] && strcmp(q->model, r->model) != 0)) return;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (q->what == MSG_QUERY_CACHE_DELETE || strcmp(s->agent, q->agent) == 0) sequence_drop(r, s);
+    }
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->seq && (q->what == MSG_QUERY_CACHE_DELETE || strcmp(t->seq->agent, q->agent) == 0))
+            sequence_forget_saved(t->seq);
+    }
+}
+
+static void take_job(struct room *r, struct disk_job *job) {
+    if (job->kind == DISK_QUERY) { /* not ours: no count */
+        forget(r, &job->msg.query);
+        disk_job_free(job);
+        return;
+    }
+    must(r->n_jobs > 0);
+    r->n_jobs--;
+    switch (job->kind) {
+    case DISK_HASH:
+    case DISK_SELF_TEST_GET:
+    case DISK_FLUSH:
+    case DISK_CLOSE: room_op_answer(r, job); break;
+    case DISK_CHAINS: admit_chains(r, job); break;
+    case DISK_PLAN: restore_planned(r, job); break;
+    case DISK_GET: restore_got(r, TAKE(job)); break;
+    case DISK_PUT:
+    case DISK_NOTE: save_written(r, job); break;
+    case DISK_RESIDENTS: r->residents_posted = false; break;
+    case DISK_SELF_TEST_PUT: break;
+    case DISK_OPEN:
+    case DISK_SETTINGS:
+    case DISK_QUERY: must(false);
+    }
+    disk_job_free(job);
+}
+
+/* ---- mail of the link thread ---- */
+
+static void cancel(struct room *r, uint64_t request) {
+    struct stream *t = stream_find_request(r, request);
+    if (t) stream_end_failed(r, t, ERR_CANCELED, NULL);
+}
+
+static void take_msg(struct room *r, struct msg *m) {
+    switch ((int)m->type) { /* int: most types are not for this direction */
+    case MSG_TYPE_MEASURE: room_measure(r, &m->measure); break;
+    case MSG_TYPE_LOAD: room_load(r, &m->load); break;
+    case MSG_TYPE_CONFIGURE: room_configure(r, &m->configure); break;
+    case MSG_TYPE_EVICT: room_op_begin(r, m->type, m->evict.op); break;
+    case MSG_TYPE_STOP: room_op_begin(r, m->type, m->stop.op); break;
+    case MSG_TYPE_UNLOAD: room_unload(r, m->unload.op); break;
+    case MSG_TYPE_PARK:
+        room_park_all(r);
+        outbox_reply(r->out, m->park.op, ERR_OK, NULL, NULL);
+        break;
+    case MSG_TYPE_SUBMIT: admit_submit(r, &m->submit); break;
+    case MSG_TYPE_CANCEL: cancel(r, m->cancel.request); break;
+    default: must(false); /* the link thread passes on nothing else */
+    }
+}
+
+static bool take_mail(struct room *r, int64_t timeout_ns) {
+    struct mail *mail = mailbox_take(r->inbox, timeout_ns);
+    if (!mail) return false;
+    if (mail->kind == MAIL_JOB) {
+        take_job(r, CONTAINER_OF(mail, struct disk_job, mail));
+        return true;
+    }
+    struct mail_msg *m = CONTAINER_OF(mail, struct mail_msg, mail);
+    take_msg(r, &m->msg);
+    mail_msg_free(m);
+    return true;
+}
+
+/* ---- place ---- */
+
+bool room_leave(struct room *r, struct sequence *s) {
+    int64_t now = clock_now_ns();
+    if (s->leave_since_ns == 0) s->leave_since_ns = now;
+    bool saved = save_sequence(r, s, SAVE_LEAVING);
+    if (!saved && now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S) return false;
+    if (!saved) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
+    sequence_drop(r, s);
+    return true;
+}
+
+static bool slot_free(const struct room *r) {
+    for (uint32_t i = 0; i < r->pool.n_seqs; i++)
+        if (!r->slots[i]) return true;
+    return false;
+}
+
+bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep) {
+    for (;;) {
+        if (r->pool.n_free >= n_blocks && (!slot || slot_free(r))) return true;
+        struct list_node *first = list_first(&r->idle);
+        struct sequence *oldest = LIST_ENTRY(first, struct sequence, node);
+        if (oldest && oldest == keep) {
+            struct list_node *next = list_next(&r->idle, first);
+            oldest = LIST_ENTRY(next, struct sequence, node);
+        }
+        if (!oldest || !room_leave(r, oldest)) return false;
+    }
+}
+
+void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {
+    int32_t *copy = mem_dup(tokens, n * sizeof *tokens);
+    if (!copy) return; /* only a splice less */
+    uint32_t i = r->next_recent++ % RECENT_CHAINS;
+    mem_free(r->recent[i].tokens);
+    r->recent[i].tokens = copy;
+    r->recent[i].n = n;
+}
+
+/* Turns' ends that could not be saved at once, and idle ones whose time is up. */
+static bool tend_idle(struct room *r) {
+    bool did = false;
+    int64_t now = clock_now_ns();
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
+            s->turn_unsaved = false;
+            r->residents_changed = true;
+            did = true;
+        }
+        if (now - s->idle_since_ns >= IDLE_SECONDS * NS_PER_S) (void)room_leave(r, s);
+    }
+    return did;
+}
+
+/* ---- figures ---- */
+
+static bool sequence_is_saved(const struct sequence *s) {
+    return s->noted == s->n_tokens && s->n_tokens > 0;
+}
+
+static void resident_write(struct json_out *w, const struct sequence *s) {
+    if (!s->agent[0]) return;
+    json_key(w, s->agent), json_obj(w);
+    json_key(w, "tokens"), json_u64(w, s->n_tokens);
+    json_key(w, "saved"), json_boolean(w, sequence_is_saved(s));
+    json_end(w);
+}
+
+/* An agent may have several sequences; keys must not repeat. The newest one speaks for it. */
+static bool spoken_for(struct room *r, const struct sequence *s) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->seq && t->seq != s && strcmp(t->seq->agent, s->agent) == 0 && t->seq->serial > s->serial)
+            return true;
+    }
+    LIST_EACH(&r->idle, struct sequence, node, other) {
+        if (other != s && strcmp(other->agent, s->agent) == 0 && other->serial > s->serial) return true;
+    }
+    return false;
+}
+
+static void publish_residents(struct room *r) {
+    if (!r->residents_changed || r->residents_posted) return;
+    struct disk_job *job = disk_job_new(DISK_RESIDENTS, 0);
+    if (!job) return;
+    struct buf text = BUF(0);
+    struct json_out w = json_out_into(&text);
+    json_obj(&w);
+    json_key(&w, "model"), json_str(&w, r->model ? r->model : "");
+    json_key(&w, "agents"), json_obj(&w);
+    uint64_t n = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->seq && !spoken_for(r, t->seq)) resident_write(&w, t->seq), n++;
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (!spoken_for(r, s)) resident_write(&w, s), n++;
+    }
+    json_end(&w);
+    json_end(&w);
+    atomic_store(&r->stats->agents_resident, n);
+    job->text = buf_take_string(&text);
+    if (!job->text || !room_post_job(r, job)) return; /* the job is gone either way; next turn again */
+    r->residents_changed = false;
+    r->residents_posted = true;
+}
+
+static void publish_stats(struct room *r) {
+    atomic_store(&r->stats->running, r->n_running);
+    atomic_store(&r->stats->cells, (uint64_t)r->pool.n_blocks * BLOCK_TOKENS);
+    atomic_store(&r->stats->cells_used, r->state == ROOM_READY ? engine_cells_used(r->engine) : 0);
+}
+
+/* ---- the loop ---- */
+
+void room_reap(struct room *r) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_ENDED) stream_free(r, t);
+    }
+}
+
+/* One turn. True: there is more to do at once. */
+static bool step(struct room *r) {
+    bool busy = false;
+    save_step_begin(r);
+    if (r->state == ROOM_READY) {
+        busy = admit_step(r);
+        busy = restore_step(r) || busy;
+        busy = batch_step(r) || busy;
+        busy = tend_idle(r) || busy;
+    }
+    room_reap(r);
+    room_op_step(r);
+    publish_residents(r);
+    publish_stats(r);
+    return busy;
+}
+
+/* While something waits for the disk its answer is mail; the clock only matters for idle sequences. */
+static int64_t sleep_ns(const struct room *r) {
+    if (r->op.step != STEP_NONE || r->streams.count > 0) return 100 * NS_PER_MS;
+    return r->idle.count > 0 ? NS_PER_S : -1;
+}
+
+void room_run(struct room *r) {
+    bool busy = false;
+    while (!r->ended) {
+        bool mail = take_mail(r, busy ? 0 : sleep_ns(r));
+        while (mail && !r->ended) mail = take_mail(r, 0);
+        busy = step(r);
+    }
+}
+
+enum err room_open(const struct room_ports *ports, struct room **ret) {
+    struct room *r = mem_alloc(sizeof *r);
+    if (!r) return ERR_NOMEM;
+    r->engine = ports->engine;
+    r->inbox = ports->inbox;
+    r->disk = ports->disk;
+    r->out = ports->out;
+    r->stats = ports->stats;
+    list_init(&r->streams);
+    list_init(&r->idle);
+    *ret = r;
+    return ERR_OK;
+}
+
+void room_free(struct room *r) {
+    if (!r) return;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        stream_drop_sequence(r, t);
+        stream_free(r, t);
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        sequence_drop(r, s);
+    }
+    for (uint32_t i = 0; i < RECENT_CHAINS; i++) mem_free(r->recent[i].tokens);
+    if (r->state != ROOM_EMPTY) engine_unload(r->engine);
+    mem_free(r->model);
+    mem_free(r->path);
+    mem_free(r);
+}

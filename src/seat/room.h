@@ -1,0 +1,130 @@
+/* room.h - the engine thread: one model, its cells, the streams that run on them, and the operations of a swap. It owns
+ * the engine (but engine_cancel) and never waits for the socket or the disk: both talk to it by mail.
+ *   EMPTY --LOAD--> LOADED --CONFIGURE--> READY --UNLOAD--> EMPTY
+ * CONFIGURE, EVICT and STOP take several turns of the loop (they wait for the hash of the weights, for the disk): one
+ * struct room_op each. The fields are shared by the room's own files (room*.c, sequence.c, save.c, stream.c, admit.c,
+ * restore.c, batch.c) and by no one else. Thread: the engine's; room_open and room_free the one that starts it. */
+#ifndef HOTSEAT_SEAT_ROOM_H
+#define HOTSEAT_SEAT_ROOM_H
+
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "seat/block_pool.h"
+#include "seat/disk_worker.h"
+#include "seat/engine.h"
+#include "seat/outbox.h"
+#include "seat/save.h"
+#include "seat/sequence.h"
+#include "seat/stream.h"
+
+#define BATCH_TOKENS 512           /* most items of a step: libllama's usual ubatch */
+#define BATCH_TOKENS_SHARED 256    /* of prompts, while other streams wait for their next token in the same step */
+#define IDLE_SECONDS 60            /* an idle sequence leaves the cells after it: ADR 4 */
+#define LEAVE_SECONDS_MAX 5        /* a sequence whose place is needed waits so long for a disk that is behind */
+#define RECENT_CHAINS 16           /* nobody's conversations, remembered for the splice of their next prompt */
+#define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
+
+enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
+
+enum room_step { STEP_NONE, STEP_WAIT_HASH, STEP_WAIT_SELF_TEST, STEP_SAVE, STEP_WAIT_FLUSH, STEP_WAIT_CLOSE };
+struct room_op {
+    enum room_step step;
+    enum msg_type type; /* CONFIGURE, EVICT, STOP */
+    uint64_t op;
+    uint64_t flush_serial; /* the FLUSH that counts */
+    struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
+};
+
+struct room_ports { /* borrowed, for the room's life */
+    struct engine *engine;
+    struct mailbox *inbox; /* of ROOM_INBOX_MAX */
+    struct disk_worker *disk;
+    struct outbox *out;
+    struct seat_stats *stats;
+};
+
+struct room {
+    struct engine *engine;
+    struct mailbox *inbox;
+    struct disk_worker *disk;
+    struct outbox *out;
+    struct seat_stats *stats;
+
+    enum room_state state;
+    char *model, *path;
+    struct engine_model info;
+    enum kv_type kv;
+    bool repack, pin;
+    uint64_t last_serial; /* of loads, streams and sequences */
+    struct room_op op;
+    bool ended; /* STOP is done: the thread ends */
+
+    uint64_t load_serial; /* the load whose hash counts */
+    bool hash_known;
+    enum err hash_err;
+    char hash_why[256];
+    struct hash128 weights, tag;
+    struct model_spec spec; /* zeroed when our own reader did not understand the file */
+    bool cache_on;
+    char cache_reason[256];
+
+    struct block_pool pool;
+    bool slots[SEQUENCES_MAX];
+    struct list streams, idle; /* in order of arrival; oldest first */
+    uint32_t n_running, parallel;
+    uint32_t n_jobs; /* the disk thread has */
+    uint32_t takes_left;
+    bool residents_changed, residents_posted;
+    uint64_t written_blocks, written_bytes; /* since the eviction began */
+    struct {
+        int32_t *tokens;
+        uint32_t n;
+    } recent[RECENT_CHAINS];
+    uint32_t next_recent;
+    struct engine_item items[BATCH_TOKENS];
+    uint32_t n_items;
+    uint32_t progress_sent_ms; /* LOAD */
+};
+
+enum err room_open(const struct room_ports *ports, struct room **ret) NODISCARD;
+void room_run(struct room *r);  /* the thread's body: until STOP is done */
+void room_free(struct room *r); /* after the thread has ended; the engine's model is unloaded */
+
+/* ---- within the room ---- */
+
+/* Takes job over. False: the disk thread has too many already; the job is freed, its bytes leave the gauge. */
+bool room_post_job(struct room *r, struct disk_job *job);
+/* Idle sequences leave, oldest first, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
+ * False: not yet (running ones hold it, or the disk is behind). */
+bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
+bool room_leave(struct room *r, struct sequence *s); /* saved and dropped; false: not all could be posted yet */
+void room_reap(struct room *r); /* frees the streams that have ended */
+void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n);
+
+/* room_ops.c */
+void room_load(struct room *r, const struct msg_load *m);
+void room_configure(struct room *r, const struct msg_configure *m);
+void room_unload(struct room *r, uint64_t op);
+void room_measure(struct room *r, const struct msg_measure *m);
+void room_op_begin(struct room *r, enum msg_type type, uint64_t op); /* EVICT, STOP */
+void room_op_step(struct room *r);                                   /* goes on with the pending one */
+void room_op_answer(struct room *r, struct disk_job *job);           /* HASH, SELF_TEST_GET, FLUSH, CLOSE came back */
+void room_park_all(struct room *r);
+void room_drop_all(struct room *r, enum err err); /* streams end failed, sequences go unsaved */
+
+/* admit.c */
+void admit_submit(struct room *r, struct msg_submit *req);
+void admit_chains(struct room *r, struct disk_job *job);
+bool admit_step(struct room *r); /* true: something was done */
+
+/* restore.c */
+void restore_begin(struct room *r, struct stream *t); /* posts PLAN, or goes on cold */
+void restore_planned(struct room *r, struct disk_job *job);
+void restore_got(struct room *r, struct disk_job *job); /* takes job over */
+bool restore_step(struct room *r);
+
+/* batch.c */
+bool batch_step(struct room *r);
+
+
+#endif

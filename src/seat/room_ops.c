@@ -1,0 +1,379 @@
+/* The operations of a swap, as the front orders them: load, configure, evict, unload, park, stop, measure. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "base/proc_mem.h"
+#include "model/model_tag.h"
+#include "seat/room.h"
+
+#define WHY_BYTES 512
+#define PROGRESS_EVERY_NS (100 * NS_PER_MS)
+
+/* ---- the streams and sequences that stand in the way ---- */
+
+void room_park_all(struct room *r) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state != STREAM_ENDED) stream_end_parked(r, t);
+    }
+}
+
+void room_drop_all(struct room *r, enum err err) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        stream_drop_sequence(r, t);
+        if (t->state != STREAM_ENDED) stream_end_failed(r, t, err, NULL);
+    }
+    room_reap(r); /* samplers and parsers must not outlive their model */
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        sequence_drop(r, s);
+    }
+}
+
+/* A newer order takes the place of one that still waits. */
+static void abort_pending(struct room *r) {
+    if (r->op.step == STEP_NONE) return;
+    if (r->op.type == MSG_TYPE_STOP) return;
+    outbox_op_failed(r->out, r->op.op, ERR_CANCELED, "another operation came before this one was done");
+    r->op.step = STEP_NONE;
+}
+
+/* ---- LOAD ---- */
+
+struct progress {
+    struct room *room;
+    uint64_t op;
+    int64_t sent_ns;
+};
+
+static void on_progress(void *ctx, uint32_t permille) {
+    struct progress *p = ctx;
+    int64_t now = clock_now_ns();
+    if (permille < 1000 && now - p->sent_ns < PROGRESS_EVERY_NS) return;
+    p->sent_ns = now;
+    struct msg m = {.type = MSG_TYPE_PROGRESS, .progress = {.op = p->op, .permille = permille}};
+    outbox_send(p->room->out, &m);
+}
+
+static bool load_params(const char *path, const char *kv, uint32_t repack, uint32_t threads,
+                        struct engine_load_params *ret) {
+    *ret = (struct engine_load_params){.path = path,
+                                       .repack = repack != 0,
+                                       .n_threads = threads,
+                                       .template_family = "",
+                                       .template_source = ""};
+    return kv_type_parse(kv, &ret->kv);
+}
+
+/* The disk thread reads the file for its hash while the engine reads it for its weights. */
+static void ask_hash(struct room *r) {
+    r->hash_known = false;
+    r->load_serial = ++r->last_serial;
+    struct disk_job *job = disk_job_new(DISK_HASH, r->load_serial);
+    if (job) job->path = mem_strdup(r->path);
+    bool asked = job && job->path;
+    if (job && !asked) disk_job_free(job);
+    if (asked && room_post_job(r, job)) return;
+    r->hash_known = true;
+    r->hash_err = ERR_NOMEM;
+    snprintf(r->hash_why, sizeof r->hash_why, "the disk thread could not be asked for the model's hash");
+}
+
+static void forget_model(struct room *r) {
+    mem_free(TAKE(r->model));
+    mem_free(TAKE(r->path));
+    r->info = (struct engine_model){0};
+    r->pool = (struct block_pool){0};
+    r->cache_on = false;
+    r->state = ROOM_EMPTY;
+    r->residents_changed = true;
+    for (uint32_t i = 0; i < RECENT_CHAINS; i++) { /* other vocabularies, other tokens */
+        mem_free(TAKE(r->recent[i].tokens));
+        r->recent[i].n = 0;
+    }
+}
+
+void room_load(struct room *r, const struct msg_load *m) {
+    abort_pending(r);
+    struct engine_load_params p;
+    if (r->state != ROOM_EMPTY || r->op.step != STEP_NONE ||
+        !load_params(m->path, m->kv, m->repack, m->threads, &p)) {
+        outbox_op_failed(r->out, m->op, ERR_INVALID,
+                         r->state != ROOM_EMPTY ? "another model is in the seat"
+                                                : "unknown KV type, or stopping");
+        return;
+    }
+    struct progress progress = {.room = r, .op = m->op};
+    p.progress = on_progress;
+    p.progress_ctx = &progress;
+    p.template_family = m->template_family;
+    p.template_source = m->template_source.data ? (const char *)m->template_source.data : "";
+    r->model = mem_strdup(m->model);
+    r->path = mem_strdup(m->path);
+    r->kv = p.kv;
+    r->repack = p.repack;
+    char why[WHY_BYTES] = "";
+    enum err err = r->model && r->path ? ERR_OK : ERR_NOMEM;
+    if (!err) ask_hash(r);
+    engine_cancel(r->engine, false);
+    atomic_store(&r->stats->load_started_ns, clock_now_ns());
+    if (!err) err = engine_load(r->engine, &p, &r->info, why, sizeof why);
+    atomic_store(&r->stats->load_started_ns, 0);
+    if (err) {
+        log_warn("seat.load", "model=%s err=%s why=%s", log_q(m->model), err_name(err), log_q(why));
+        outbox_op_failed(r->out, m->op, err, why[0] ? why : NULL);
+        forget_model(r);
+        return;
+    }
+    r->state = ROOM_LOADED;
+    struct msg done = {.type = MSG_TYPE_LOADED,
+                       .loaded = {.op = m->op,
+                                  .weights_bytes = r->info.weights_bytes,
+                                  .context_train = r->info.context_train,
+                                  .base_bytes_per_token = r->info.base_bytes_per_token,
+                                  .window_bytes_per_seq = r->info.window_bytes_per_seq}};
+    outbox_send(r->out, &done);
+}
+
+void room_measure(struct room *r, const struct msg_measure *m) {
+    struct engine_load_params p;
+    struct engine_measure got = {0};
+    struct engine_context_params c = {.n_cells = m->n_cells, .n_seqs = m->n_seqs, .n_batch = BATCH_TOKENS};
+    char why[WHY_BYTES] = "unknown KV type";
+    enum err err = ERR_INVALID;
+    if (load_params(m->path, m->kv, m->repack, m->threads, &p))
+        err = engine_measure(&p, &c, &got, why, sizeof why);
+    if (err) {
+        outbox_op_failed(r->out, m->op, err, why);
+        return;
+    }
+    struct msg done = {.type = MSG_TYPE_MEASURED,
+                       .measured = {.op = m->op,
+                                    .weights_bytes = got.weights_bytes,
+                                    .cells_bytes = got.cells_bytes,
+                                    .compute_bytes = got.compute_bytes,
+                                    .base_bytes_per_token = got.base_bytes_per_token,
+                                    .window_bytes_per_seq = got.window_bytes_per_seq,
+                                    .context_train = got.context_train,
+                                    .n_vocab = got.n_vocab}};
+    outbox_send(r->out, &done);
+}
+
+/* ---- CONFIGURE ---- */
+
+static void cache_off(struct room *r, const char *why) {
+    r->cache_on = false;
+    snprintf(r->cache_reason, sizeof r->cache_reason, "%s", why);
+    log_error("seat.cache_off", "model=%s why=%s", log_q(r->model), log_q(why));
+}
+
+static enum err make_context(struct room *r, const struct msg_configure *m, uint64_t *ret_compute,
+                             char *why) {
+    if (m->parallel == 0 || m->parallel > PARALLEL_MAX) {
+        snprintf(why, WHY_BYTES, "%u sequences at the same time; 1 to %d are possible", m->parallel,
+                 PARALLEL_MAX);
+        return ERR_INVALID;
+    }
+    struct block_pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
+                                   .window_bytes_per_seq = r->info.window_bytes_per_seq,
+                                   .context_train = r->info.context_train,
+                                   .context = m->context,
+                                   .parallel = m->parallel};
+    enum err err = block_pool_reconfigure(&r->pool, &spec, m->pool_bytes, why, WHY_BYTES);
+    if (err) return err;
+    struct engine_context_params c = {
+        .n_cells = r->pool.n_blocks * BLOCK_TOKENS, .n_seqs = r->pool.n_seqs, .n_batch = BATCH_TOKENS};
+    return engine_configure(r->engine, &c, ret_compute, why, WHY_BYTES);
+}
+
+static void configured(struct room *r) {
+    char tag[HASH128_HEX_SIZE] = "";
+    if (r->hash_known && !r->hash_err) hash128_hex(r->tag, tag);
+    r->op.answer.tag = tag;
+    r->op.answer.cache_on = r->cache_on;
+    r->op.answer.cache_reason = r->cache_reason;
+    r->op.answer.memory_bytes = proc_mem_private_bytes();
+    struct msg m = {.type = MSG_TYPE_CONFIGURED, .configured = r->op.answer};
+    outbox_send(r->out, &m);
+    log_info("seat.configured", "model=%s cells=%u sequences=%u context=%u cache=%d tag=%s", log_q(r->model),
+             r->pool.n_blocks * BLOCK_TOKENS, r->pool.n_seqs, r->pool.context, r->cache_on,
+             tag[0] ? tag : "none");
+    r->op = (struct room_op){0};
+    r->state = ROOM_READY;
+    engine_cancel(r->engine, false);
+}
+
+static void make_tag(struct room *r) {
+    char engine[64];
+    snprintf(engine, sizeof engine, "%s %s", engine_name(), engine_version());
+    struct model_tag_inputs in = {.weights = r->weights,
+                                  .architecture = r->spec.architecture,
+                                  .n_layers = r->spec.n_layers,
+                                  .n_kv_heads = r->spec.n_kv_heads,
+                                  .head_k = r->spec.head_k,
+                                  .head_v = r->spec.head_v,
+                                  .window = r->spec.window,
+                                  .n_window_layers = r->spec.n_window_layers,
+                                  .kv = r->kv,
+                                  .flash_attention = true,
+                                  .swa_full = false,
+                                  .engine = engine,
+                                  .format_version = STORE_FORMAT_VERSION,
+                                  .repack = r->repack};
+    r->tag = model_tag_of(&in);
+}
+
+/* The hash is there: the tag, then whether blocks of this model were proven once. */
+static void configure_tag(struct room *r) {
+    r->cache_reason[0] = '\0';
+    r->cache_on = true;
+    if (r->hash_err) {
+        cache_off(r, r->hash_why[0] ? r->hash_why : err_text(r->hash_err));
+    } else if (r->info.recurrent) {
+        make_tag(r);
+        cache_off(r, "this model's state can't be cut into blocks");
+    }
+    if (!r->cache_on) {
+        configured(r);
+        return;
+    }
+    make_tag(r);
+    struct disk_job *job = disk_job_new(DISK_SELF_TEST_GET, r->load_serial);
+    if (job) job->tag = r->tag;
+    r->op.step = STEP_WAIT_SELF_TEST;
+    if (job && room_post_job(r, job)) return;
+    cache_off(r, "the disk thread could not be asked for the self-test");
+    configured(r);
+}
+
+static void configure_self_test(struct room *r, bool passed_before) {
+    char why[WHY_BYTES] = "";
+    enum err err = passed_before ? ERR_OK : engine_self_test(r->engine, why, sizeof why);
+    if (err) {
+        char text[WHY_BYTES + 64];
+        snprintf(text, sizeof text, "the self-test of the block layout failed: %s",
+                 why[0] ? why : err_text(err));
+        cache_off(r, text);
+    } else if (!passed_before) {
+        struct disk_job *job = disk_job_new(DISK_SELF_TEST_PUT, r->load_serial);
+        if (job) job->tag = r->tag;
+        if (job && !room_post_job(r, job)) log_warn("seat.self_test", "remembered=0");
+    }
+    configured(r);
+}
+
+void room_configure(struct room *r, const struct msg_configure *m) {
+    abort_pending(r);
+    if (r->state == ROOM_EMPTY || r->op.step != STEP_NONE) {
+        outbox_op_failed(r->out, m->op, ERR_INVALID, "no model is loaded");
+        return;
+    }
+    room_drop_all(r, ERR_NO_SEAT);
+    r->state = ROOM_LOADED;
+    char why[WHY_BYTES] = "";
+    uint64_t compute = 0;
+    enum err err = make_context(r, m, &compute, why);
+    if (err) {
+        r->pool = (struct block_pool){0};
+        outbox_op_failed(r->out, m->op, err, why[0] ? why : NULL);
+        return;
+    }
+    r->parallel = m->parallel;
+    r->pin = m->pin != 0;
+    r->op = (struct room_op){.step = STEP_WAIT_HASH,
+                             .type = MSG_TYPE_CONFIGURE,
+                             .op = m->op,
+                             .answer = {.op = m->op,
+                                        .pool_bytes = m->pool_bytes,
+                                        .n_cells = r->pool.n_blocks * BLOCK_TOKENS,
+                                        .n_blocks = r->pool.n_blocks,
+                                        .n_seqs = r->pool.n_seqs,
+                                        .context = r->pool.context,
+                                        .compute_bytes = compute}};
+}
+
+/* ---- UNLOAD ---- */
+
+void room_unload(struct room *r, uint64_t op) {
+    abort_pending(r);
+    if (r->op.step != STEP_NONE) { /* STOP does it all */
+        outbox_op_failed(r->out, op, ERR_STOPPING, NULL);
+        return;
+    }
+    struct msg m = {.type = MSG_TYPE_UNLOADED,
+                    .unloaded = {.op = op, .baseline_bytes = atomic_load(&r->stats->baseline_bytes)}};
+    m.unloaded.before_bytes = proc_mem_private_bytes();
+    room_park_all(r);
+    room_drop_all(r, ERR_NO_SEAT);
+    if (r->state != ROOM_EMPTY) engine_unload(r->engine);
+    mem_trim();
+    m.unloaded.after_bytes = proc_mem_private_bytes();
+    m.unloaded.mappings = r->path ? proc_mem_mappings_of(r->path) : 0;
+    forget_model(r);
+    outbox_send(r->out, &m);
+}
+
+/* ---- EVICT and STOP: save, wait for the disk, say so ---- */
+
+void room_op_begin(struct room *r, enum msg_type type, uint64_t op) {
+    abort_pending(r);
+    if (r->op.step != STEP_NONE) {
+        outbox_op_failed(r->out, op, ERR_STOPPING, NULL);
+        return;
+    }
+    room_park_all(r);
+    r->written_blocks = r->written_bytes = 0;
+    r->op = (struct room_op){.step = STEP_SAVE, .type = type, .op = op};
+}
+
+static bool all_left(struct room *r) {
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (!room_leave(r, s)) return false;
+    }
+    return true;
+}
+
+static void flushed(struct room *r) {
+    if (r->op.type == MSG_TYPE_STOP) {
+        struct disk_job *job = disk_job_new(DISK_CLOSE, 0);
+        r->op.step = STEP_WAIT_CLOSE;
+        if (job && room_post_job(r, job)) return;
+        r->op.step = STEP_SAVE; /* no memory: next turn */
+        return;
+    }
+    struct msg m = {.type = MSG_TYPE_EVICTED,
+                    .evicted = {.op = r->op.op,
+                                .blocks = r->written_blocks,
+                                .bytes = r->written_bytes,
+                                .unsaved = atomic_load(&r->stats->unsaved_agents)}};
+    r->op = (struct room_op){0};
+    outbox_send(r->out, &m);
+}
+
+void room_op_step(struct room *r) {
+    if (r->op.step == STEP_WAIT_HASH && r->hash_known) configure_tag(r);
+    if (r->op.step != STEP_SAVE || !all_left(r)) return;
+    r->op.flush_serial = ++r->last_serial;
+    struct disk_job *job = disk_job_new(DISK_FLUSH, r->op.flush_serial);
+    if (job && room_post_job(r, job)) r->op.step = STEP_WAIT_FLUSH;
+}
+
+void room_op_answer(struct room *r, struct disk_job *job) {
+    if (job->kind == DISK_HASH && job->owner == r->load_serial) {
+        r->hash_known = true;
+        r->hash_err = job->err;
+        r->weights = job->hash;
+        r->spec = job->spec_known ? job->spec : (struct model_spec){0};
+        snprintf(r->hash_why, sizeof r->hash_why, "%s", job->why);
+    } else if (job->kind == DISK_SELF_TEST_GET && r->op.step == STEP_WAIT_SELF_TEST) {
+        configure_self_test(r, job->yes);
+    } else if (job->kind == DISK_FLUSH && r->op.step == STEP_WAIT_FLUSH && job->owner == r->op.flush_serial) {
+        flushed(r);
+    } else if (job->kind == DISK_CLOSE) {
+        outbox_reply(r->out, r->op.op, ERR_OK, NULL, NULL);
+        outbox_send_exit(r->out);
+        r->ended = true;
+    }
+}

@@ -1,0 +1,222 @@
+#include "seat/save.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "seat/room.h"
+
+/* A step of a running stream may be lengthened by taking this many blocks; the rest waits for the next turn. */
+#define TAKES_PER_STEP 4
+/* A chunk shorter than this takes another matrix kernel on some models: no restore point is worth that. */
+#define RESTORE_POINT_CHUNK_MIN 4
+
+static bool room_for(const struct room *r, uint64_t bytes) {
+    uint64_t dirty = atomic_load(&r->stats->dirty_bytes);
+    if (r->n_jobs >= SEAT_JOBS_MAX - SEAT_JOBS_RESERVED) return false;
+    return dirty == 0 || dirty + bytes <= DIRTY_BYTES_MAX; /* a block larger than the bound goes alone */
+}
+
+static uint64_t part_bytes(const struct room *r, uint32_t n_tokens, int parts) {
+    uint64_t bytes = 0;
+    if (parts & ENGINE_PART_BASE) bytes += r->info.base_bytes_per_token * n_tokens;
+    if ((parts & ENGINE_PART_WINDOW) && r->info.window)
+        bytes += r->info.window_bytes_per_seq / r->info.window * n_tokens;
+    return bytes;
+}
+
+static struct disk_job *put_new(const struct room *r, const struct sequence *s, uint32_t first, uint32_t n,
+                                bool leaving) {
+    struct disk_job *job = disk_job_new(DISK_PUT, s->serial);
+    if (!job) return NULL;
+    job->tag = r->tag;
+    job->model = mem_strdup(r->model);
+    job->agent = mem_strdup(s->agent);
+    job->tokens = mem_dup(s->tokens + first, n * sizeof *job->tokens);
+    job->n_tokens = n;
+    job->first_pos = first;
+    job->parent = sequence_parent(s, first / BLOCK_TOKENS);
+    job->leaving = leaving;
+    if (job->model && job->agent && job->tokens) return job;
+    disk_job_free(job);
+    return NULL;
+}
+
+/* Takes parts of positions first..first+n-1 and posts them. False: no room now. *ret_window_from as the engine says. */
+static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, uint32_t n, int parts,
+                          bool leaving, uint32_t *ret_window_from) {
+    if (!room_for(r, part_bytes(r, n, parts))) return false;
+    if (r->n_running > 0 && !leaving && r->takes_left == 0) return false;
+    struct disk_job *job = put_new(r, s, first, n, leaving);
+    if (!job) return false;
+    if (r->takes_left > 0) r->takes_left--;
+    int32_t from = 0;
+    enum err err = engine_block_take(r->engine, s->slot, (int32_t)first, (int32_t)(first + n), parts,
+                                     &job->base, &job->window_part, &from);
+    if (err) {
+        log_error("seat.take", "err=%s pos=%u", err_name(err), first);
+        disk_job_free(job);
+        return false;
+    }
+    job->has_base = (parts & ENGINE_PART_BASE) != 0;
+    job->has_window = (parts & ENGINE_PART_WINDOW) && job->window_part.size > 0 && (uint32_t)from < first + n;
+    job->window_from = (uint32_t)from;
+    *ret_window_from = job->has_window ? (uint32_t)from : WINDOW_NOT_SAVED;
+    job->dirty_bytes = job->base.size + job->window_part.size;
+    atomic_fetch_add(&r->stats->dirty_bytes, job->dirty_bytes);
+    if (room_post_job(r, job)) return true;
+    return false;
+}
+
+static bool base_wanted(enum block_save state, enum save_depth depth) {
+    switch (state) {
+    case BLOCK_DIRTY: return true;
+    case BLOCK_FAILED: return depth != SAVE_FILLED;
+    case BLOCK_LATER: return depth == SAVE_LEAVING;
+    case BLOCK_POSTED:
+    case BLOCK_SAVED: break;
+    }
+    return false;
+}
+
+/* Lowest position whose window part a resume at n_tokens needs. */
+static uint32_t window_needed_from(const struct room *r, uint32_t n_tokens) {
+    return n_tokens > r->info.window ? n_tokens - r->info.window : 0;
+}
+
+/* Parts of block k that are wanted and not there yet. */
+static int parts_missing(const struct room *r, const struct sequence *s, uint32_t k, enum save_depth depth) {
+    const struct sequence_block *b = &s->blocks[k];
+    int parts = base_wanted(b->base, depth) ? ENGINE_PART_BASE : 0;
+    if (!r->info.window || depth == SAVE_FILLED) return parts;
+    uint32_t needed = window_needed_from(r, s->n_tokens), end = (k + 1) * BLOCK_TOKENS;
+    uint32_t from = k * BLOCK_TOKENS > needed ? k * BLOCK_TOKENS : needed;
+    if (from < end && b->window_from > from) parts |= ENGINE_PART_WINDOW;
+    return parts;
+}
+
+static bool save_blocks(struct room *r, struct sequence *s, enum save_depth depth) {
+    for (uint32_t k = 0; k < s->n_blocks; k++) {
+        struct sequence_block *b = &s->blocks[k];
+        int parts = parts_missing(r, s, k, depth);
+        if (!parts) continue;
+        uint32_t from = WINDOW_NOT_SAVED;
+        if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, depth == SAVE_LEAVING, &from))
+            return false;
+        if (parts & ENGINE_PART_BASE) b->base = BLOCK_POSTED;
+        /* Asked once for this position: a window that can't give more will not give it later. */
+        if (parts & ENGINE_PART_WINDOW) b->window_from = from == WINDOW_NOT_SAVED ? k * BLOCK_TOKENS : from;
+    }
+    return true;
+}
+
+static bool save_tail(struct room *r, struct sequence *s, bool leaving) {
+    uint32_t first = s->n_blocks * BLOCK_TOKENS, n = s->n_tokens - first;
+    if (n == 0 || s->tail_saved == s->n_tokens) return true;
+    uint32_t from = WINDOW_NOT_SAVED;
+    int parts = ENGINE_PART_BASE | (r->info.window ? ENGINE_PART_WINDOW : 0);
+    if (!take_and_post(r, s, first, n, parts, leaving, &from)) return false;
+    s->tail_saved = s->n_tokens;
+    return true;
+}
+
+static bool save_note(struct room *r, struct sequence *s) {
+    if (s->noted == s->n_tokens || s->n_tokens == 0) return true;
+    struct disk_job *job = disk_job_new(DISK_NOTE, s->serial);
+    if (!job) return false;
+    uint32_t first = s->n_blocks * BLOCK_TOKENS;
+    job->tag = r->tag;
+    job->model = mem_strdup(r->model);
+    job->agent = mem_strdup(s->agent);
+    job->leaf = sequence_parent(s, s->n_blocks);
+    if (s->n_tokens > first)
+        job->leaf = block_name_of(job->leaf, r->tag, s->tokens + first, s->n_tokens - first);
+    job->n_chain = s->n_tokens;
+    job->pinned = r->pin;
+    if (!job->model || !job->agent) {
+        disk_job_free(job);
+        return false;
+    }
+    if (!room_post_job(r, job)) return false;
+    s->noted = s->n_tokens;
+    r->residents_changed = true;
+    return true;
+}
+
+bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
+    if (!r->cache_on) return true;
+    sequence_name(r, s);
+    if (!s->agent[0] && !s->shared && depth != SAVE_LEAVING) return true; /* NOBODY */
+    if (!save_blocks(r, s, depth)) return false;
+    if (depth == SAVE_FILLED) return true;
+    return save_tail(r, s, depth == SAVE_LEAVING) && save_note(r, s);
+}
+
+void save_prompt_end(struct room *r, struct sequence *s) {
+    if (!r->cache_on) return;
+    s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
+    if (s->filled_unsaved || r->info.window || (!s->agent[0] && !s->shared)) return;
+    (void)save_tail(r, s, false);
+}
+
+/* ---- restore points of models with a window ---- */
+
+uint32_t save_next_restore_point(const struct room *r, uint32_t from, uint32_t to, uint32_t n_prompt) {
+    if (!r->info.window || !r->cache_on || n_prompt <= from) return to;
+    uint32_t step = RESTORE_POINT_BLOCKS * BLOCK_TOKENS;
+    uint32_t next = (from / step + 1) * step;
+    uint32_t last = (n_prompt - 1) / BLOCK_TOKENS * BLOCK_TOKENS; /* one token at least is read after it */
+    if (last > from && last < next && n_prompt - last >= RESTORE_POINT_CHUNK_MIN) next = last;
+    return next < to ? next : to;
+}
+
+void save_restore_point(struct room *r, struct sequence *s) {
+    if (!r->info.window || !r->cache_on || s->n_tokens % BLOCK_TOKENS != 0) return;
+    if (!s->agent[0] && !s->shared) return;
+    sequence_name(r, s);
+    uint32_t needed = window_needed_from(r, s->n_tokens);
+    for (uint32_t k = needed / BLOCK_TOKENS; k < s->n_blocks; k++) {
+        struct sequence_block *b = &s->blocks[k];
+        uint32_t from = k * BLOCK_TOKENS > needed ? k * BLOCK_TOKENS : needed;
+        if (b->window_from <= from) continue;
+        int parts = ENGINE_PART_WINDOW | (base_wanted(b->base, SAVE_FILLED) ? ENGINE_PART_BASE : 0);
+        uint32_t got = WINDOW_NOT_SAVED;
+        if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, false, &got)) return;
+        if (parts & ENGINE_PART_BASE) b->base = BLOCK_POSTED;
+        if (got != WINDOW_NOT_SAVED) b->window_from = got;
+    }
+}
+
+/* ---- answers ---- */
+
+void save_written(struct room *r, const struct disk_job *job) {
+    if (!job->err && job->written > 0) {
+        r->written_blocks++;
+        r->written_bytes += job->written;
+    }
+    struct sequence *s = sequence_find(r, job->owner);
+    if (!s) return;
+    if (job->kind == DISK_NOTE) {
+        if (job->err && s->noted == job->n_chain)
+            s->noted = 0; /* again at the next turn's end, or when it leaves */
+        r->residents_changed = true;
+        return;
+    }
+    if (job->err ==
+        ERR_NOT_FOUND) { /* the store lost its parent (budget, deletion): the whole chain goes again */
+        sequence_forget_saved(s);
+        return;
+    }
+    enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
+    uint32_t k = job->first_pos / BLOCK_TOKENS;
+    if (job->n_tokens < BLOCK_TOKENS) {
+        if (job->err && s->tail_saved == job->first_pos + job->n_tokens) s->tail_saved = 0;
+    } else if (k < s->n_blocks) {
+        if (job->has_base && s->blocks[k].base == BLOCK_POSTED) s->blocks[k].base = now;
+        if (job->has_window && job->err) s->blocks[k].window_from = WINDOW_NOT_SAVED;
+    }
+}
+
+void save_step_begin(struct room *r) {
+    r->takes_left = TAKES_PER_STEP;
+}

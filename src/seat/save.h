@@ -1,0 +1,37 @@
+/* save.h - what of a sequence goes to the disk thread, and when. Taking a block out of the cells is the engine thread's
+ * work (1-3 ms), writing it is not. Named rules:
+ *   BOUNDED     at most DIRTY_BYTES_MAX wait for the disk. What does not fit stays in the cells and is taken later:
+ *               next turn of the loop, end of the turn, eviction.
+ *   ONCE        a part that was posted or came from the disk is never posted again.
+ *   NOBODY      an unnamed sequence is written on its second use or when it leaves the cells.
+ *   WINDOW      window parts are taken only at restore points: end of a turn, last full block of a prompt, every
+ *               RESTORE_POINT_BLOCKS blocks of a long one.
+ * Thread: the engine's. */
+#ifndef HOTSEAT_SEAT_SAVE_H
+#define HOTSEAT_SEAT_SAVE_H
+
+#include "seat/sequence.h"
+
+#define RESTORE_POINT_BLOCKS 8
+
+enum save_depth {
+    SAVE_FILLED, /* base parts of full blocks */
+    SAVE_TURN,   /* and the window parts, the tail, the agent's name */
+    SAVE_LEAVING /* the same, now or never: also nobody's, also past the day's writes */
+};
+
+struct disk_job;
+
+/* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
+bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
+/* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
+void save_restore_point(struct room *r, struct sequence *s);
+/* The prompt of s is read, nothing is generated yet: full blocks and, where that is cheap (no window), a tail: a retry
+ * goes on from here. What does not fit is left to the turn's end. */
+void save_prompt_end(struct room *r, struct sequence *s);
+/* Where the chunk from n_tokens on must end so that a restore point can be taken: a position after from, or to. */
+uint32_t save_next_restore_point(const struct room *r, uint32_t from, uint32_t to, uint32_t n_prompt);
+void save_step_begin(struct room *r); /* a new turn of the loop: some blocks may be taken beside running streams */
+void save_written(struct room *r, const struct disk_job *job); /* a PUT or NOTE came back */
+
+#endif

@@ -1,0 +1,294 @@
+#include "seat/stream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "seat/room.h"
+
+/* ---- life ---- */
+
+struct stream *stream_new(struct room *r, struct msg_submit *req) {
+    struct stream *t = mem_alloc(sizeof *t);
+    if (!t) return NULL;
+    t->serial = ++r->last_serial;
+    t->req = *req;
+    *req = (struct msg_submit){0};
+    t->arrived_ns = clock_now_ns();
+    t->item = UINT32_MAX;
+    text_stream_open(&t->text);
+    list_push_back(&r->streams, &t->node);
+    return t;
+}
+
+void stream_free(struct room *r, struct stream *t) {
+    must(!t->seq);
+    list_remove(&r->streams, &t->node);
+    struct msg m = {.type = MSG_TYPE_SUBMIT, .submit = t->req};
+    msg_free(&m);
+    engine_sampler_free(t->sampler);
+    engine_chat_free(t->chat);
+    text_stream_free(&t->text);
+    buf_free(&t->said);
+    mem_free(t->tokens);
+    store_plan_free(&t->plan);
+    for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(t->ready[i]);
+    mem_free(t);
+}
+
+bool stream_runs(const struct stream *t) {
+    return t->state >= STREAM_PLAN && t->state <= STREAM_DECODE;
+}
+
+void stream_set_state(struct room *r, struct stream *t, enum stream_state state) {
+    static const uint8_t allowed[] = {
+        [STREAM_LOOKUP] = 1 << STREAM_QUEUED | 1 << STREAM_ENDED,
+        [STREAM_QUEUED] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_PLAN] = 1 << STREAM_RESTORE | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_RESTORE] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_PREFILL] = 1 << STREAM_DECODE | 1 << STREAM_ENDED,
+        [STREAM_DECODE] = 1 << STREAM_ENDED,
+        [STREAM_ENDED] = 0};
+    must(allowed[t->state] & 1 << state);
+    bool ran = stream_runs(t);
+    t->state = state;
+    if (!ran && stream_runs(t)) r->n_running++;
+    if (ran && !stream_runs(t)) r->n_running--;
+    if (state == STREAM_PREFILL) t->prefill_started_ns = clock_now_ns();
+}
+
+struct stream *stream_find(struct room *r, uint64_t serial) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->serial == serial && t->state != STREAM_ENDED) return t;
+    }
+    return NULL;
+}
+
+struct stream *stream_find_request(struct room *r, uint64_t request) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->req.request == request && t->state != STREAM_ENDED) return t;
+    }
+    return NULL;
+}
+
+/* ---- one generated token: sampler, text, parsers; the same for a new and for a replayed one ---- */
+
+struct delta {
+    struct buf text, reasoning, tool_calls;
+};
+
+static void delta_free(struct delta *d) {
+    buf_free(&d->text);
+    buf_free(&d->reasoning);
+    buf_free(&d->tool_calls);
+}
+
+static struct msg_bytes bytes_of(const struct buf *b) {
+    return (struct msg_bytes){.data = b->data, .size = (uint32_t)b->size};
+}
+
+static bool tokens_push(struct stream *t, int32_t token) {
+    if (t->n_tokens == t->tokens_room) {
+        uint32_t room = t->tokens_room + t->tokens_room / 2 + 64;
+        int32_t *tokens = mem_realloc(t->tokens, room * sizeof *tokens);
+        if (!tokens) return false;
+        t->tokens = tokens;
+        t->tokens_room = room;
+    }
+    t->tokens[t->n_tokens++] = token;
+    return true;
+}
+
+/* Text that token releases goes to out. True: a stop string has come. */
+static enum err token_text(struct room *r, struct stream *t, int32_t token, struct buf *out, bool *ret_stop) {
+    struct buf piece = BUF(0);
+    bool special = engine_chat_keeps(t->chat, token);
+    enum err err = engine_piece(r->engine, token, special, &piece);
+    if (!err && piece.size) *ret_stop = text_stream_feed(&t->text, piece.data, piece.size, out);
+    buf_free(&piece);
+    if (!err) err = text_stream_error(&t->text);
+    return err ? err : out->error;
+}
+
+static enum err take_token(struct room *r, struct stream *t, int32_t token, struct delta *d) {
+    engine_sampler_accept(t->sampler, token);
+    t->generated++;
+    if (!tokens_push(t, token)) return ERR_NOMEM;
+    bool end = engine_is_end(r->engine, token), stop = false;
+    struct buf *out = t->chat ? &t->said : &d->text;
+    enum err err = end ? ERR_OK : token_text(r, t, token, out, &stop);
+    if (err) return err;
+    if (stop || (end && !t->req.ignore_eos))
+        t->finish = MSG_FINISH_STOP;
+    else if (t->n_tokens >= t->limit)
+        t->finish = MSG_FINISH_LENGTH;
+    if (t->finish && !stop) text_stream_flush(&t->text, out);
+    if (out->error) return out->error;
+    if (!t->chat) return ERR_OK;
+    err = engine_chat_parse(t->chat, t->said.data ? (const char *)t->said.data : "", t->said.size,
+                            t->finish != 0, &d->text, &d->reasoning, &d->tool_calls);
+    if (!err && t->finish == MSG_FINISH_STOP && engine_chat_called_tools(t->chat))
+        t->finish = MSG_FINISH_TOOL_CALLS;
+    return err;
+}
+
+/* ---- before the first step ---- */
+
+static enum err add_stops(struct stream *t, char *why, size_t why_size) {
+    bool fits = true;
+    for (uint32_t i = 0; i < t->req.stops.n; i++)
+        fits = fits && text_stream_add_stop(&t->text, t->req.stops.items[i].data, t->req.stops.items[i].size);
+    if (!fits || t->req.stops.n > STOPS_MAX) {
+        snprintf(why, why_size, "more than %d stop strings", STOPS_MAX);
+        return ERR_INVALID;
+    }
+    const char *const *own = NULL;
+    uint32_t n = t->chat ? engine_chat_stops(t->chat, &own) : 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (!text_stream_add_stop(&t->text, own[i], strlen(own[i])))
+            break; /* ours are enough to end an answer */
+    return ERR_OK;
+}
+
+/* The tokens a moved stream had generated: all state but the cells follows them, their text was sent before. */
+static enum err replay(struct room *r, struct stream *t) {
+    for (uint32_t i = 0; i < t->req.replay.n && !t->finish; i++) {
+        int32_t token = t->req.replay.ids[i];
+        if (token < 0 || (uint32_t)token >= r->info.n_vocab) return ERR_INVALID;
+        struct delta unsent = {0};
+        enum err err = take_token(r, t, token, &unsent);
+        delta_free(&unsent);
+        if (err) return err;
+        t->n_replay++;
+    }
+    return ERR_OK;
+}
+
+enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_size) {
+    t->n_prompt = t->n_tokens;
+    if (t->n_prompt == 0) {
+        snprintf(why, why_size, "the prompt is empty");
+        return ERR_INVALID;
+    }
+    if (t->n_prompt >= r->pool.context) {
+        snprintf(why, why_size, "the prompt has %u tokens, the context is %u tokens", t->n_prompt,
+                 r->pool.context);
+        return ERR_CONTEXT_LENGTH;
+    }
+    uint32_t left = r->pool.context - t->n_prompt;
+    t->limit = t->n_prompt + (t->req.max_tokens && t->req.max_tokens < left ? t->req.max_tokens : left);
+    enum err err = add_stops(t, why, why_size);
+    if (!err) err = engine_sampler_new(r->engine, &t->req, t->chat, &t->sampler, why, why_size);
+    if (err) return err;
+    err = replay(r, t);
+    if (err) snprintf(why, why_size, "the stream could not be replayed: %s", err_text(err));
+    return err;
+}
+
+/* ---- sampling ---- */
+
+static void note_first_row(struct room *r, struct stream *t) {
+    int64_t now = clock_now_ns();
+    t->first_token_ns = now - t->arrived_ns;
+    t->prefill_ns = now - t->prefill_started_ns;
+    t->decode_started_ns = now;
+    if (!t->req.debug) return;
+    t->first_logits = hash64(engine_logits(r->engine, t->item), r->info.n_vocab * sizeof(float));
+    t->first_logits_known = true;
+}
+
+bool stream_sample(struct room *r, struct stream *t) {
+    if (t->decode_tokens == 0) note_first_row(r, t);
+    int32_t token = engine_sampler_pick(t->sampler, t->item, (int32_t)t->generated);
+    struct delta d = {0};
+    enum err err = take_token(r, t, token, &d);
+    if (!err) {
+        t->decode_tokens++;
+        struct msg m = {.type = MSG_TYPE_DELTA,
+                        .delta = {.request = t->req.request,
+                                  .tokens = {.ids = &token, .n = 1},
+                                  .text = bytes_of(&d.text),
+                                  .reasoning = bytes_of(&d.reasoning),
+                                  .tool_calls = bytes_of(&d.tool_calls)}};
+        outbox_send(r->out, &m);
+    }
+    delta_free(&d);
+    if (err) stream_end_failed(r, t, err, "the answer's text could not be read");
+    return err == ERR_OK;
+}
+
+void stream_say_started(struct room *r, struct stream *t) {
+    struct msg m = {
+        .type = MSG_TYPE_STARTED,
+        .started = {.request = t->req.request, .prompt_tokens = t->n_prompt, .cached_tokens = t->cached}};
+    outbox_send(r->out, &m);
+}
+
+/* ---- the ends ---- */
+
+void stream_drop_sequence(struct room *r, struct stream *t) {
+    if (t->seq) sequence_drop(r, TAKE(t->seq));
+}
+
+/* The sequence rests with what is in its cells; half a restore is worth nothing. */
+static void give_back(struct room *r, struct stream *t) {
+    if (!t->seq) return;
+    if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE || t->seq->n_tokens == 0) {
+        stream_drop_sequence(r, t);
+        return;
+    }
+    struct sequence *s = TAKE(t->seq);
+    if (!s->agent[0]) room_remember_chain(r, s->tokens, s->n_tokens);
+    sequence_rest(r, s);
+    s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
+}
+
+static void end(struct room *r, struct stream *t) {
+    give_back(r, t);
+    stream_set_state(r, t, STREAM_ENDED);
+}
+
+void stream_end_done(struct room *r, struct stream *t) {
+    must(t->finish);
+    char logits[17] = "", kv[17] = "";
+    if (t->first_logits_known)
+        snprintf(logits, sizeof logits, "%016llx", (unsigned long long)t->first_logits);
+    if (t->kv_known) snprintf(kv, sizeof kv, "%016llx", (unsigned long long)t->kv);
+    struct msg m = {.type = MSG_TYPE_DONE,
+                    .done = {.request = t->req.request,
+                             .finish = t->finish,
+                             .prompt_tokens = t->n_prompt,
+                             .cached_tokens = t->cached < t->n_prompt ? t->cached : t->n_prompt,
+                             .prefill_tokens = t->prefill_tokens,
+                             .generated_tokens = t->generated,
+                             .restore_ns = t->restore_ns,
+                             .prefill_ns = t->prefill_ns,
+                             .first_token_ns = t->first_token_ns,
+                             .decode_ns = t->decode_started_ns ? clock_now_ns() - t->decode_started_ns : 0,
+                             .decode_tokens = t->decode_tokens,
+                             .first_logits_xxh3 = logits,
+                             .kv_xxh3 = kv,
+                             .decoded_tokens = t->decoded_items}};
+    outbox_send(r->out, &m);
+    end(r, t);
+}
+
+void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text) {
+    static struct log_limit limit = LOG_LIMIT(20);
+    if (err != ERR_CANCELED && log_limit_pass(&limit))
+        log_info("seat.failed", "request=%llu err=%s text=%s", (unsigned long long)t->req.request,
+                 err_name(err), log_q(text ? text : ""));
+    outbox_failed(r->out, t->req.request, err, text);
+    end(r, t);
+}
+
+void stream_end_parked(struct room *r, struct stream *t) {
+    if (t->seq) t->seq->shared = true; /* it comes back: a second use */
+    struct msg m = {.type = MSG_TYPE_PARKED, .parked = {.request = t->req.request}};
+    outbox_send(r->out, &m);
+    end(r, t);
+}
