@@ -343,3 +343,8 @@ enum err engine_chat_parse(struct engine_chat *c, const char *text, size_t size_
     if (err == ERR_OK) err = content->error != ERR_OK ? content->error : reasoning->error;
     return err;
 }
+
+bool engine_chat_keeps(const struct engine_chat *c, int32_t token) {
+    (void)c, (void)token; /* the marks of its calls and thoughts are plain text */
+    return false;
+}
