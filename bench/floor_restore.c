@@ -17,6 +17,17 @@
 #define BLOCKS_MAX 4096
 #define STATE_HEADER_BYTES 8 /* magic and sequence id before the base part of a state blob */
 
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void quiet(enum ggml_log_level level, const char *text, void *user) {
+    (void)user;
+    if (level >= GGML_LOG_LEVEL_ERROR) fputs(text, stderr);
+}
+
 struct found {
     char path[512];
     uint32_t first_pos;
