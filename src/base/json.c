@@ -41,8 +41,18 @@ static const struct json *json_of(const json_t *v) {
     return (const struct json *)(uintptr_t)v;
 }
 
+/* jansson 2.14 does not notice when the buffer of a string can't grow: it leaves the character out and goes on. So a
+ * failed allocation is remembered here. */
+static _Thread_local bool starved;
+
+static void *alloc_for_jansson(size_t size_bytes) {
+    void *p = mem_alloc(size_bytes);
+    if (!p) starved = true;
+    return p;
+}
+
 static void use_our_memory(void) {
-    json_set_alloc_funcs(mem_alloc, mem_free);
+    json_set_alloc_funcs(alloc_for_jansson, mem_free);
 }
 
 static void fail_at(struct json_error *ret, const char *text, size_t size_bytes, size_t at,
@@ -81,11 +91,14 @@ struct json *json_read(const void *data, size_t size_bytes, struct json_error *r
         return NULL;
     }
     json_error_t e = {.position = 0};
+    starved = false;
     json_t *root =
         json_loadb(text, size_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-    if (!root)
-        fail_at(error, text, size_bytes, e.position > 0 ? (size_t)e.position : 0, what_jansson_said(&e));
-    return (struct json *)root;
+    if (root && !starved) return (struct json *)root;
+    size_t place = !root && e.position > 0 ? (size_t)e.position : 0;
+    fail_at(error, text, size_bytes, place, starved ? "not enough memory to read it" : what_jansson_said(&e));
+    json_decref(root);
+    return NULL;
 }
 
 void json_free(struct json *root) {
