@@ -281,9 +281,6 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
         throw refused{ERR_UNSUPPORTED, "response_format with a schema and tools can't be asked for together"};
     }
     const common_chat_templates *templates = tools && t->with_tools ? t->with_tools.get() : t->plain.get();
-    if (tools && !common_chat_templates_get_caps(templates)["supports_tool_calls"]) {
-        throw refused{ERR_UNSUPPORTED, "this model's chat template knows no tools"};
-    }
     in.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
     in.now =
         std::chrono::system_clock::from_time_t(1735732800); /* noon of PINNED_DAY, the same day everywhere */
@@ -311,6 +308,11 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
         r->params = common_chat_templates_apply(templates, in);
         set_reader();
         r->grammar_text = r->params.grammar;
+    }
+    /* Some templates are read by a parser of their own, which their capabilities do not tell; it then has a grammar. */
+    if (tools && r->grammar_text.empty() &&
+        !common_chat_templates_get_caps(templates)["supports_tool_calls"]) {
+        throw refused{ERR_UNSUPPORTED, "this model's chat template knows no tools"};
     }
     if (tools) {
         bool must_call = in.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;

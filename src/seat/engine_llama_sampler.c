@@ -14,6 +14,10 @@
 #include "base/mem.h"
 #include "base/must.h"
 
+/* A token e^-24 times as likely as the likeliest is left out before anything is sorted or summed: a whole vocabulary of
+ * such tokens has 1e-5 of the probability, and Gemma's 262,144 took 17 ms a token. */
+#define NEGLIGIBLE_NATS 24.0
+
 struct engine_sampler {
     struct engine *e;
     double temperature;
@@ -133,12 +137,30 @@ static int32_t pick_greedy(const llama_token_data_array *c) {
     return best;
 }
 
-static int32_t pick_random(const struct engine_sampler *s, const llama_token_data_array *c, double u) {
+static float top_logit(const llama_token_data_array *c) {
     float top = -INFINITY;
     for (size_t i = 0; i < c->size; i++) {
         if (c->data[i].logit > top) top = c->data[i].logit;
     }
-    if (!isfinite(top)) return pick_greedy(c);
+    return top;
+}
+
+static void drop_negligible(const struct engine_sampler *s, llama_token_data_array *c) {
+    float top = top_logit(c);
+    if (!isfinite(top)) {
+        c->size = 0;
+        return;
+    }
+    float least = top - (float)(NEGLIGIBLE_NATS * (s->temperature > 1 ? s->temperature : 1));
+    size_t n = 0;
+    for (size_t i = 0; i < c->size; i++) {
+        if (c->data[i].logit >= least) c->data[n++] = c->data[i];
+    }
+    c->size = n;
+}
+
+static int32_t pick_random(const struct engine_sampler *s, const llama_token_data_array *c, double u) {
+    float top = top_logit(c);
     /* exp((logit - top) / T): the difference first, so that a tiny T gives no infinities. */
     double sum = 0;
     for (size_t i = 0; i < c->size; i++) {
@@ -161,8 +183,8 @@ static int32_t pick_once(struct engine_sampler *s, const float *logits, double u
     llama_token_data_array c = candidates_of(s, logits);
     if (with_grammar) chat_grammar_apply(s->grammar, &c);
     if (!s->filters) return pick_greedy(&c);
-    /* A row of nothing but -inf must not reach filters that divide by its sum. */
-    if (with_grammar && pick_greedy(&c) < 0) return -1;
+    drop_negligible(s, &c);
+    if (c.size == 0) return -1;
     if (llama_sampler_chain_n(s->filters) > 0) llama_sampler_apply(s->filters, &c);
     return pick_random(s, &c, u);
 }
