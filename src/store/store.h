@@ -14,17 +14,21 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "model/model_tag.h"
+
+#define STORE_FORMAT_VERSION 1u /* of the block files; part of every model's tag */
 
 struct store;
 struct disk_ops; /* store/disk_ops.h: every disk call, so that tests can fail, slow or record them */
 
 struct store_config {
     const char *dir;
-    uint64_t budget_bytes;        /* enforced before every write: database, tails and temporary files included */
+    uint64_t budget_bytes; /* enforced before every write: database, tails and temporary files included */
     uint64_t write_per_day_bytes; /* past it only what leaves memory is stored (store_put's leaving) */
-    uint64_t generation;          /* refused (ERR_LOCKED) when the folder has seen a higher one from the same lock holder */
-    const struct disk_ops *disk;  /* NULL: the real one */
+    uint64_t
+        generation; /* refused (ERR_LOCKED) when the folder has seen a higher one from the same lock holder */
+    const struct disk_ops *disk; /* NULL: the real one */
 };
 
 enum err store_open(const struct store_config *c, struct store **ret, char *why, size_t why_size) NODISCARD;
@@ -34,31 +38,39 @@ void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per
 struct block_name {
     struct hash128 h; /* zero: the root, parent of a chain's first block */
 };
-struct block_name block_name_of(struct block_name parent, struct hash128 tag, const int32_t *tokens, uint32_t n);
+struct block_name block_name_of(struct block_name parent, struct hash128 tag, const int32_t *tokens,
+                                uint32_t n);
 
 /* ---- writing ---- */
 struct store_block {
     struct block_name parent;
     struct hash128 tag;
-    const char *model;          /* for people and statistics: the id it was seated under */
-    const char *agent;          /* "" nobody; kept in a tail's header, so that names survive the database */
+    const char *model; /* for people and statistics: the id it was seated under */
+    const char *agent; /* "" nobody; kept in a tail's header, so that names survive the database */
     const int32_t *tokens;
-    uint32_t n_tokens;          /* 1..BLOCK_TOKENS; fewer than BLOCK_TOKENS is a tail */
+    uint32_t n_tokens; /* 1..BLOCK_TOKENS; fewer than BLOCK_TOKENS is a tail */
     uint32_t first_pos;
-    const uint8_t *base;        /* NULL: only the window part is written */
+    const uint8_t *base; /* NULL: only the window part is written */
     size_t base_size;
-    const uint8_t *window;      /* NULL: only the base part is written */
+    const uint8_t *window; /* NULL: only the base part is written */
     size_t window_size;
-    uint32_t window_from;       /* lowest position in the window part */
-    bool leaving;               /* this is the last chance: write past write_per_day too */
+    uint32_t window_from; /* lowest position in the window part */
+    bool leaving;         /* this is the last chance: write past write_per_day too */
+    bool branch; /* a tail where other conversations begin (the end of a system prompt): longer chains of
+                                 * its agent do not make it superfluous */
 };
 /* OK: *ret_written_bytes is 0 when all of it was there already (nothing is touched on disk). ERR_DISK_FULL, ERR_IO,
- * ERR_LIMIT (budget or day's writes; not stored). */
+ * ERR_LIMIT (budget or day's writes; not stored), ERR_NOT_FOUND (its parent, or for a lone window part its base part, is
+ * not stored: put the chain again from its beginning), ERR_INVALID (sizes, positions), ERR_LOCKED (a newer seat has
+ * opened the store). Written anew only: a window part that reaches further back than the stored one. */
 enum err store_put(struct store *s, const struct store_block *b, uint64_t *ret_written_bytes) NODISCARD;
 /* Notes that agent's conversation now ends at leaf with n_tokens in all: replaces the chain it grew from, else
- * takes a place among its CHAINS_PER_AGENT_MAX (oldest goes). Tails that nobody needs any more are deleted. */
-enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent, struct block_name leaf,
-                          uint32_t n_tokens, bool pinned_model) NODISCARD;
+ * takes a place among its CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails inside the chain the nearest before the leaf
+ * stays (the prompt's end, for a retry), the others are deleted, unless a chain ends there or they branch.
+ * agent "" has no chains; its tails are cleaned up alike. Durable when it returns OK, but for a loss of power.
+ * ERR_NOT_FOUND (leaf is not stored), ERR_INVALID, ERR_NOMEM, ERR_IO, ERR_DISK_FULL (noted in memory only). */
+enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent,
+                          struct block_name leaf, uint32_t n_tokens, bool pinned_model) NODISCARD;
 
 /* ---- finding ---- */
 /* The agent's conversations, newest first: tokens from the blocks' own headers (bounded: CHAINS_PER_AGENT_MAX). */
@@ -66,7 +78,8 @@ struct store_chain {
     int32_t *tokens;
     uint32_t n_tokens;
 };
-enum err store_agent_chains(struct store *s, struct hash128 tag, const char *agent, struct store_chain *ret, uint32_t *ret_n) NODISCARD;
+enum err store_agent_chains(struct store *s, struct hash128 tag, const char *agent, struct store_chain *ret,
+                            uint32_t *ret_n) NODISCARD;
 void store_chains_free(struct store_chain *chains, uint32_t n);
 
 /* The longest stored beginning of tokens from which the model can go on: full blocks, then a tail if one fits; with
@@ -78,37 +91,61 @@ struct store_plan {
         struct block_name name;
         uint32_t first_pos, n_tokens;
         bool needs_window;
-    } *blocks; /* owned */
+    } * blocks;         /* owned */
     const char *reason; /* static: "hit", "no block", "no window part", ... */
 };
-enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window, struct store_plan *ret) NODISCARD;
+enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window,
+                    struct store_plan *ret) NODISCARD;
 void store_plan_free(struct store_plan *p);
 
-/* Reads and verifies (checksums, tag, parent, tokens) one block of a plan; the parts are appended. A bad file is moved
- * to quarantine/: ERR_CORRUPT, ERR_VERSION, ERR_MISMATCH, ERR_NOT_FOUND, ERR_IO; counted, *ret_reason static. */
-enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_block *b, const int32_t *tokens, struct buf *base,
-                   struct buf *window, const char **ret_reason) NODISCARD;
+/* Reads and verifies (checksums, tag, parent, tokens) one block of a plan; the parts are appended: the window part
+ * only if b->needs_window and window is not NULL. tokens: the block's own, b->n_tokens of them (the plan's tokens +
+ * b->first_pos). A bad file is moved to quarantine/: ERR_CORRUPT, ERR_VERSION, ERR_MISMATCH, ERR_NOT_FOUND, ERR_IO,
+ * ERR_NOMEM; counted, *ret_reason static. On error nothing is appended; plan again, or go on cold. */
+enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_block *b,
+                   const int32_t *tokens, struct buf *base, struct buf *window,
+                   const char **ret_reason) NODISCARD;
 
 /* ---- what models' files hash to ---- */
 bool store_file_hash_get(struct store *s, const struct file_identity *id, struct hash128 *ret);
-void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path, struct hash128 hash);
+void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path,
+                         struct hash128 hash);
 bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
 void store_self_test_put(struct store *s, struct hash128 tag);
 
+/* Writes what the database lacks: block rows, recency, the day's writes. For when the disk thread is idle; recency
+ * alone waits up to 5 minutes, so that an idle store writes nothing. store_free() does it too. What is lost without it:
+ * recency. */
+enum err store_flush(struct store *s) NODISCARD;
+
 /* ---- administration: JSON for the admin API; "" model: all ---- */
-enum err store_agents_json(struct store *s, const char *model, const char *agent, struct buf *out) NODISCARD; /* agent "": all */
-enum err store_agent_delete(struct store *s, const char *model, const char *agent, uint32_t *ret_agents, uint64_t *ret_files, uint64_t *ret_bytes) NODISCARD;
-enum err store_agent_pin(struct store *s, const char *model, const char *agent, bool pin) NODISCARD; /* ERR_NOT_FOUND */
+/* Called inside each agent's object: adds keys (resident, unsaved, ...). False: something of this agent is not on the
+ * disk yet, and `saved` says so. */
+typedef bool (*store_agent_extra_fn)(void *ctx, struct hash128 tag, const char *agent, struct json_out *w);
+enum err store_agents_json_with(struct store *s, const char *model, const char *agent,
+                                store_agent_extra_fn extra, void *ctx,
+                                struct buf *out) NODISCARD; /* as the next; extra may be NULL */
+/* {"agents": [{"id", "model", "tokens" (of the longest chain), "blocks", "bytes" (on disk; shared ones count in each),
+ * "last_used" (unix seconds), "saved", "pinned", "chains"}]}. ERR_NOT_FOUND: one was asked for and is not there. */
+enum err store_agents_json(struct store *s, const char *model, const char *agent,
+                           struct buf *out) NODISCARD; /* agent "": all */
+/* Ends its chains and deletes the blocks that no other chain or continuation needs; figures are of files really gone. ERR_NOT_FOUND. */
+enum err store_agent_delete(struct store *s, const char *model, const char *agent, uint32_t *ret_agents,
+                            uint64_t *ret_files, uint64_t *ret_bytes) NODISCARD;
+enum err store_agent_pin(struct store *s, const char *model, const char *agent,
+                         bool pin) NODISCARD; /* ERR_NOT_FOUND */
 enum err store_cache_json(struct store *s, struct buf *out) NODISCARD;
-enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_files, uint64_t *ret_bytes) NODISCARD;
+enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_files,
+                            uint64_t *ret_bytes) NODISCARD;
 
 struct store_counters {
-    uint64_t blocks_written, bytes_written, blocks_read, bytes_read, hits, misses, corrupt, write_failures, evicted;
+    uint64_t blocks_written, bytes_written, blocks_read, bytes_read, hits, misses, corrupt, write_failures,
+        evicted;
     uint64_t disk_bytes, budget_bytes;
 };
 void store_counters_get(const struct store *s, struct store_counters *ret);
 
-/* The folder's lock, held by the front for as long as it lives. ERR_LOCKED: why names the holder's pid. */
+/* The folder (made with its parents when it is not there, 0700) and its lock, held by the front for as long as it lives. ERR_LOCKED: why names the holder's pid. */
 enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) NODISCARD;
 
 #endif

@@ -1,0 +1,350 @@
+#include "store/store_map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "store/disk_ops.h"
+
+#define BUCKETS_MIN 1024
+
+bool store_node_is_root(const struct store_node *n) {
+    return n == &n->model->root;
+}
+
+bool store_node_is_tail(const struct store_node *n) {
+    return n->n_tokens < BLOCK_TOKENS && !store_node_is_root(n);
+}
+
+uint32_t store_node_end(const struct store_node *n) {
+    return n->first_pos + n->n_tokens;
+}
+
+uint64_t store_node_disk_bytes(const struct store_node *n) {
+    return disk_bytes_of(n->base_bytes) + disk_bytes_of(n->window_bytes);
+}
+
+bool store_node_reachable(const struct store_node *n) {
+    while (n->parent) n = n->parent;
+    return store_node_is_root(n);
+}
+
+enum err store_map_init(struct store_map *m) {
+    *m = (struct store_map){.n_buckets = BUCKETS_MIN};
+    list_init(&m->models);
+    list_init(&m->orphans);
+    list_init(&m->leaves);
+    list_init(&m->windows);
+    list_init(&m->dirty);
+    m->buckets = mem_array(m->n_buckets, sizeof m->buckets[0]);
+    return m->buckets ? ERR_OK : ERR_NOMEM;
+}
+
+void store_node_free(struct store_node *n) {
+    if (!n) return;
+    mem_free(n->tokens);
+    mem_free(n);
+}
+
+static void model_free(struct store_model *model) {
+    mem_free(model->id);
+    mem_free(model);
+}
+
+void store_map_free(struct store_map *m) {
+    if (!m->buckets) return;
+    for (size_t i = 0; i < m->n_buckets; i++) {
+        for (struct store_node *n = m->buckets[i], *next; n; n = next) {
+            next = n->hash_next;
+            store_node_free(n);
+        }
+    }
+    LIST_EACH(&m->models, struct store_model, node, model) {
+        list_remove(&m->models, &model->node);
+        model_free(model);
+    }
+    mem_free(m->buckets);
+    *m = (struct store_map){0};
+}
+
+/* ---- models ---- */
+
+struct store_model *store_map_model_find(const struct store_map *m, struct hash128 tag) {
+    LIST_EACH(&m->models, struct store_model, node, model) {
+        if (hash128_equal(model->tag, tag)) return model;
+    }
+    return NULL;
+}
+
+struct store_model *store_map_model(struct store_map *m, struct hash128 tag, const char *id) {
+    struct store_model *model = store_map_model_find(m, tag);
+    if (model && (!id[0] || strcmp(model->id, id) == 0)) return model;
+    char *copy = mem_strdup(id);
+    if (!copy) return NULL;
+    if (model) {
+        mem_free(model->id);
+        model->id = copy;
+        model->row_stale = true;
+        return model;
+    }
+    model = mem_alloc(sizeof *model);
+    if (!model) {
+        mem_free(copy);
+        return NULL;
+    }
+    model->tag = tag;
+    model->id = copy;
+    model->row_stale = true;
+    model->root.model = model;
+    list_init(&model->root.tails);
+    list_init(&model->root.fulls);
+    list_init(&model->root.chains);
+    list_push_back(&m->models, &model->node);
+    return model;
+}
+
+void store_map_model_remove(struct store_map *m, struct store_model *model) {
+    must(model->n_blocks == 0);
+    list_remove(&m->models, &model->node);
+    model_free(model);
+}
+
+/* ---- the hash table ---- */
+
+/* Names are hashes already: any eight bytes of one spread evenly. */
+static struct store_node **bucket_of(const struct store_map *m, struct hash128 name) {
+    uint64_t h;
+    memcpy(&h, name.b, sizeof h);
+    return &m->buckets[h & (m->n_buckets - 1)];
+}
+
+/* Without memory for a larger table the old one goes on with longer rows. */
+static void grow(struct store_map *m) {
+    struct store_node **old = m->buckets;
+    size_t n_old = m->n_buckets;
+    struct store_node **buckets = mem_array(n_old * 2, sizeof buckets[0]);
+    if (!buckets) return;
+    m->buckets = buckets;
+    m->n_buckets = n_old * 2;
+    for (size_t i = 0; i < n_old; i++) {
+        for (struct store_node *n = old[i], *next; n; n = next) {
+            next = n->hash_next;
+            struct store_node **b = bucket_of(m, n->name);
+            n->hash_next = *b;
+            *b = n;
+        }
+    }
+    mem_free(old);
+}
+
+struct store_node *store_map_find(const struct store_map *m, struct hash128 tag, struct hash128 name) {
+    for (struct store_node *n = *bucket_of(m, name); n; n = n->hash_next) {
+        if (hash128_equal(n->name, name) && hash128_equal(n->model->tag, tag)) return n;
+    }
+    return NULL;
+}
+
+/* ---- orders ---- */
+
+static void insert_before(struct list *l, struct list_node *n, struct list_node *next) {
+    must(!list_linked(n));
+    n->prev = next->prev;
+    n->next = next;
+    next->prev->next = n;
+    next->prev = n;
+    l->count++;
+}
+
+/* New ones go to the end; a parent that has become a leaf is old and found from the front. */
+static void place_leaf(struct store_map *m, struct store_node *n) {
+    struct list_node *last = m->leaves.count ? m->leaves.head.prev : NULL;
+    if (!last || LIST_ENTRY(last, struct store_node, leaf)->seq <= n->seq) {
+        list_push_back(&m->leaves, &n->leaf);
+        return;
+    }
+    LIST_EACH(&m->leaves, struct store_node, leaf, it) {
+        if (it->seq > n->seq) {
+            insert_before(&m->leaves, &n->leaf, &it->leaf);
+            return;
+        }
+    }
+}
+
+static bool is_leaf(const struct store_node *n) {
+    return n->tails.count == 0 && n->fulls.count == 0 && !store_node_is_root(n);
+}
+
+static void settle_leaf(struct store_map *m, struct store_node *n) {
+    bool want = is_leaf(n), linked = list_linked(&n->leaf);
+    if (want && !linked) place_leaf(m, n);
+    if (!want && linked) list_remove(&m->leaves, &n->leaf);
+}
+
+void store_map_touch(struct store_map *m, struct store_node *n, int64_t now_s) {
+    n->seq = ++m->seq;
+    n->last_used = now_s;
+    if (list_linked(&n->leaf)) {
+        list_remove(&m->leaves, &n->leaf);
+        list_push_back(&m->leaves, &n->leaf);
+    }
+    store_map_dirty(m, n, false);
+}
+
+void store_map_touch_window(struct store_map *m, struct store_node *n, int64_t now_s) {
+    n->window_seq = ++m->seq;
+    n->window_used = now_s;
+    if (list_linked(&n->window)) {
+        list_remove(&m->windows, &n->window);
+        list_push_back(&m->windows, &n->window);
+    }
+    store_map_dirty(m, n, false);
+}
+
+void store_map_dirty(struct store_map *m, struct store_node *n, bool row_stale) {
+    if (row_stale) n->row_stale = true;
+    if (!list_linked(&n->dirty)) list_push_back(&m->dirty, &n->dirty);
+}
+
+/* ---- nodes ---- */
+
+struct store_node *store_node_new(struct store_model *model, const int32_t *tail_tokens, uint32_t n_tokens) {
+    struct store_node *n = mem_alloc(sizeof *n);
+    if (!n) return NULL;
+    n->model = model;
+    n->n_tokens = n_tokens;
+    if (n_tokens < BLOCK_TOKENS) {
+        must(tail_tokens && n_tokens > 0);
+        n->tokens = mem_dup(tail_tokens, sizeof tail_tokens[0] * n_tokens);
+        if (!n->tokens) {
+            mem_free(n);
+            return NULL;
+        }
+    }
+    list_init(&n->tails);
+    list_init(&n->fulls);
+    list_init(&n->chains);
+    return n;
+}
+
+static void link_child(struct store_map *m, struct store_node *parent, struct store_node *child) {
+    child->parent = parent;
+    list_push_back(store_node_is_tail(child) ? &parent->tails : &parent->fulls, &child->sibling);
+    settle_leaf(m, parent);
+}
+
+static bool fits_under(const struct store_node *parent, const struct store_node *child) {
+    return !store_node_is_tail(parent) && store_node_end(parent) == child->first_pos;
+}
+
+static void find_children(struct store_map *m, struct store_node *n) {
+    LIST_EACH(&m->orphans, struct store_node, sibling, child) {
+        if (child->model != n->model || !hash128_equal(child->parent_name, n->name) || !fits_under(n, child))
+            continue;
+        list_remove(&m->orphans, &child->sibling);
+        link_child(m, n, child);
+    }
+}
+
+static void find_parent(struct store_map *m, struct store_node *n) {
+    struct store_node *parent =
+        n->first_pos == 0 ? &n->model->root : store_map_find(m, n->model->tag, n->parent_name);
+    if (parent && fits_under(parent, n))
+        link_child(m, parent, n);
+    else
+        list_push_back(&m->orphans, &n->sibling);
+}
+
+void store_map_insert(struct store_map *m, struct store_node *n) {
+    must(n->base_bytes > 0);
+    if (m->n_nodes >= m->n_buckets) grow(m);
+    struct store_node **b = bucket_of(m, n->name);
+    n->hash_next = *b;
+    *b = n;
+    m->n_nodes++;
+    n->model->n_blocks++;
+    n->seq = n->window_seq = ++m->seq;
+    uint64_t base_bytes = n->base_bytes, window_bytes = n->window_bytes;
+    n->base_bytes = n->window_bytes = 0;
+    find_parent(m, n);
+    find_children(m, n);
+    settle_leaf(m, n);
+    store_map_set_files(m, n, base_bytes, window_bytes);
+}
+
+/* Older first; at the same second what lies later in its chain goes before what it hangs from. */
+static int compare_used(const void *a, const void *b) {
+    const struct store_node *x = *(struct store_node *const *)a, *y = *(struct store_node *const *)b;
+    if (x->last_used != y->last_used) return x->last_used < y->last_used ? -1 : 1;
+    return x->first_pos == y->first_pos ? 0 : x->first_pos > y->first_pos ? -1 : 1;
+}
+
+static int compare_window_used(const void *a, const void *b) {
+    const struct store_node *x = *(struct store_node *const *)a, *y = *(struct store_node *const *)b;
+    if (x->window_used != y->window_used) return x->window_used < y->window_used ? -1 : 1;
+    return x->first_pos == y->first_pos ? 0 : x->first_pos < y->first_pos ? -1 : 1;
+}
+
+enum err store_map_sort(struct store_map *m) {
+    if (m->n_nodes == 0) return ERR_OK;
+    AUTO(mem_freep) struct store_node **all = mem_array(m->n_nodes, sizeof *all);
+    if (!all) return ERR_NOMEM;
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_buckets; i++) {
+        for (struct store_node *it = m->buckets[i]; it; it = it->hash_next) all[n++] = it;
+    }
+    must(n == m->n_nodes);
+    qsort(all, n, sizeof all[0], compare_used);
+    for (size_t i = 0; i < n; i++) {
+        all[i]->seq = ++m->seq;
+        if (!list_linked(&all[i]->leaf)) continue;
+        list_remove(&m->leaves, &all[i]->leaf);
+        list_push_back(&m->leaves, &all[i]->leaf);
+    }
+    qsort(all, n, sizeof all[0], compare_window_used);
+    for (size_t i = 0; i < n; i++) {
+        all[i]->window_seq = ++m->seq;
+        if (!list_linked(&all[i]->window)) continue;
+        list_remove(&m->windows, &all[i]->window);
+        list_push_back(&m->windows, &all[i]->window);
+    }
+    return ERR_OK;
+}
+
+void store_map_set_files(struct store_map *m, struct store_node *n, uint64_t base_bytes,
+                         uint64_t window_bytes) {
+    uint64_t before = store_node_disk_bytes(n);
+    n->base_bytes = base_bytes;
+    n->window_bytes = window_bytes;
+    uint64_t after = store_node_disk_bytes(n);
+    m->bytes += after - before;
+    n->model->bytes += after - before;
+    if (window_bytes && !list_linked(&n->window)) list_push_back(&m->windows, &n->window);
+    if (!window_bytes && list_linked(&n->window)) list_remove(&m->windows, &n->window);
+}
+
+void store_map_remove(struct store_map *m, struct store_node *n) {
+    must(n->chains.count == 0 && !store_node_is_root(n));
+    store_map_set_files(m, n, 0, 0);
+    struct store_node **at = bucket_of(m, n->name);
+    while (*at != n) at = &(*at)->hash_next;
+    *at = n->hash_next;
+    m->n_nodes--;
+    n->model->n_blocks--;
+    struct list *children[] = {&n->tails, &n->fulls};
+    for (size_t i = 0; i < ARRAY_LEN(children); i++) {
+        LIST_EACH(children[i], struct store_node, sibling, child) {
+            list_remove(children[i], &child->sibling);
+            child->parent = NULL;
+            list_push_back(&m->orphans, &child->sibling);
+        }
+    }
+    if (n->parent)
+        list_remove(store_node_is_tail(n) ? &n->parent->tails : &n->parent->fulls, &n->sibling);
+    else
+        list_remove(&m->orphans, &n->sibling);
+    if (list_linked(&n->leaf)) list_remove(&m->leaves, &n->leaf);
+    if (list_linked(&n->dirty)) list_remove(&m->dirty, &n->dirty);
+    if (n->parent) settle_leaf(m, n->parent);
+    store_node_free(n);
+}

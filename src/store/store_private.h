@@ -1,0 +1,179 @@
+/* store_private.h - what the files of this room share and nobody else sees: struct store and the verbs between them.
+ *   store.c         open, close, lock, flush, limits          store_scan.c    what lies in the folder, at open
+ *   store_write.c   put, budget, eviction, removal            store_read.c    plan, get, quarantine
+ *   store_agents.c  chains of agents                          store_admin.c   figures and orders for the admin
+ * Numbered invariants: docs/store-format.md. Thread: the disk thread; no locks. */
+#ifndef HOTSEAT_STORE_STORE_PRIVATE_H
+#define HOTSEAT_STORE_STORE_PRIVATE_H
+
+#include "store/disk_ops.h"
+#include "store/store_format.h"
+#include "store/store_index.h"
+#include "store/store_map.h"
+
+#define STORE_DIR_BYTES_MAX 3800 /* with what we append a path stays below PATH_MAX */
+#define STORE_AGENTS_MAX 65536   /* names; the one that was quiet longest goes. 20 MB of memory */
+#define STORE_AGENT_BUCKETS 8192
+#define QUARANTINE_FILES_MAX 64
+#define QUARANTINE_BYTES_MAX (64u << 20) /* while that is less than an eighth of the budget; else 1 % of it */
+#define RECENCY_FLUSH_S 300              /* how much recency a kill may lose; an idle store writes nothing */
+#define FLUSH_ROWS 24              /* rows a transaction: each may touch a page of 4 KB or two in the log */
+#define WAL_BYTES_MIN (320u << 10) /* the log's share of the budget, taken off always: 1/64 within these */
+#define WAL_BYTES_MAX (4u << 20)
+#define WAL_TRANSACTION_BYTES (192u << 10) /* what one transaction may add before the log is folded in */
+#define SHM_BYTES (32u << 10)              /* the log's index: made by SQLite */
+#define STALE_ROWS_MAX 16                  /* a tight budget has them written before it evicts */
+#define ROW_BYTES 1536 /* a row that is not in the database yet: a tail's tokens and half a page */
+
+#define STORE_SECONDS_A_DAY 86400
+
+struct store_path {
+    char s[STORE_DIR_BYTES_MAX + 296];
+};
+
+struct agent_chain {
+    struct list_node at_leaf; /* in leaf->chains */
+    struct store_node *leaf;
+    struct store_agent *agent;
+    uint32_t n_tokens;
+    int64_t last_used;
+};
+
+struct store_agent {
+    struct list_node node; /* in the store's agents, longest quiet first */
+    struct list_node dirty;
+    struct store_agent *hash_next;
+    struct store_model *model;
+    char *id;      /* owned */
+    uint64_t hash; /* of id: what tails' owner says */
+    bool pinned;
+    int64_t last_used;
+    uint32_t n_chains;
+    struct agent_chain *chains[CHAINS_PER_AGENT_MAX]; /* oldest first; owned */
+};
+
+struct quarantined {
+    char name[80];
+    uint64_t bytes; /* as the budget counts */
+};
+
+/* Rows to delete: a lost one is found by the next scan. */
+struct dead_row {
+    struct hash128 tag, name;
+};
+
+/* Why a file was refused, as counted. */
+enum store_refused {
+    STORE_REFUSED_CORRUPT,
+    STORE_REFUSED_VERSION,
+    STORE_REFUSED_MISMATCH,
+    STORE_REFUSED_MISSING,
+    STORE_REFUSED_COUNT
+};
+const char *store_refused_name(enum store_refused why);
+void store_count_refused(struct store *s, enum err err);
+
+struct store {
+    const struct disk_ops *disk;
+    struct store_index *index;
+    char *dir; /* owned */
+    uint64_t budget_bytes, write_per_day_bytes, generation, wal_bytes;
+    uint64_t opening; /* what the database says as long as nobody opened it after us */
+    bool fenced;      /* a newer generation has the store: nothing is written any more */
+    struct store_map map;
+    uint64_t round; /* last number given to a walk, for kept_at and mark */
+
+    struct store_agent *agent_buckets[STORE_AGENT_BUCKETS];
+    struct list agents, agents_dirty;
+
+    struct quarantined quarantine[QUARANTINE_FILES_MAX];
+    uint32_t n_quarantined;
+    uint64_t quarantine_bytes, quarantine_seq;
+
+    uint64_t folder_bytes;              /* of the folders we made or found */
+    uint64_t stray_bytes;               /* files that should be gone and could not be removed */
+    uint64_t database_bytes, log_bytes; /* of the database's files, as last looked at */
+    uint64_t n_temp;                    /* number in the next temporary file's name */
+    int64_t day;                        /* days since 1970, UTC */
+    uint64_t day_bytes;
+    bool day_dirty, models_dirty;
+    uint64_t n_rows_stale;
+    int64_t flushed_s;
+
+    struct dead_row dead_rows[1024];
+    uint32_t n_dead_rows;
+    struct store_counters counters;
+    uint64_t refused[STORE_REFUSED_COUNT];
+};
+
+int64_t store_now_s(void);
+
+/* ---- paths (store.c) ---- */
+struct store_path store_path_of(const struct store *s, const char *relative);
+struct store_path store_path_tag(const struct store *s, struct hash128 tag);
+struct store_path store_path_folder(const struct store *s, struct hash128 tag, uint8_t first_byte);
+struct store_path store_path_part(const struct store *s, const struct store_node *n, enum store_part part);
+
+/* ---- the database (store.c) ---- */
+enum err store_database_begin(struct store *s) NODISCARD; /* ERR_LOCKED: a newer seat has the store */
+/* Everything stale; recency: last uses as well. What fails stays stale for the next time. */
+enum err store_flush_rows(struct store *s, bool recency);
+void store_row_stale(struct store *s, struct store_node *n);
+void store_row_dead(struct store *s, const struct store_node *n);
+void store_look_at_index(struct store *s); /* database_bytes, log_bytes */
+bool store_is_fenced(struct store *s);     /* asks the database; a failure counts as no */
+
+/* ---- the folder (store_scan.c) ---- */
+/* Tails with an owner that no row told of. */
+struct store_found {
+    struct store_found_tail {
+        struct store_node *leaf;
+        char *agent; /* owned */
+    } * tails;
+    size_t n, room;
+};
+enum err store_scan(struct store *s,
+                    struct store_found *found) NODISCARD; /* files against rows: adopts, forgets, cleans up */
+void store_scan_drop(struct store *s); /* rows whose files the scan has not seen; their chains retreat */
+enum err
+store_found_adopt(struct store *s,
+                  struct store_found *found) NODISCARD; /* names their owners' chains, oldest first */
+void store_found_free(struct store_found *found);
+enum err store_scan_quarantine(struct store *s) NODISCARD;
+/* Header of one file. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT, ERR_VERSION. *ret_fd stays open if not NULL. */
+enum err store_read_header(struct store *s, const char *path, struct store_header *ret, int *ret_fd,
+                           const char **ret_reason) NODISCARD;
+
+/* ---- blocks (store_write.c) ---- */
+uint64_t store_used_bytes(const struct store *s); /* the upper bound that the budget is held against */
+uint64_t store_disk_bytes(const struct store *s); /* what is there */
+/* Evicts until need more bytes fit; guard's chain stays (NULL: none). ERR_LIMIT: they can't; then nothing was evicted
+ * in vain, as far as sums can tell. ERR_IO: files can't be removed. */
+enum err store_make_room(struct store *s, uint64_t need, struct store_node *guard) NODISCARD;
+/* Removes files, then the node; chains that ended here end at its parent. ERR_IO: as before. */
+enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret_files, uint64_t *ret_bytes);
+void store_forget_block(struct store *s, struct store_node *n); /* the same when the files are gone already */
+void store_remove_folders(struct store *s, struct store_model *model); /* of a model without blocks */
+
+/* ---- quarantine (store_read.c) ---- */
+void store_quarantine_file(struct store *s, const char *path, const char *name, uint64_t size_bytes);
+void store_quarantine_trim(struct store *s, uint64_t most_bytes);
+uint64_t store_quarantine_most(const struct store *s); /* bytes it may take */
+
+/* ---- agents (store_agents.c) ---- */
+struct store_agent *store_agent_find(const struct store *s, const struct store_model *model, const char *id);
+struct store_agent *store_agent_make(struct store *s, struct store_model *model, const char *id) NODISCARD;
+enum err store_agent_remove(struct store *s,
+                            struct store_agent *a); /* and its row; an error is only about that */
+void store_agents_free(struct store *s);
+enum err store_agent_add_chain(struct store *s, struct store_agent *a, struct store_node *leaf,
+                               int64_t last_used) NODISCARD;
+/* leaf is going: chains that end there end at its parent now, or are gone. */
+void store_agents_retreat(struct store *s, struct store_node *leaf);
+/* Names a chain that was found in the folder, unless its agent has it already. */
+enum err store_agents_adopt(struct store *s, const char *id, struct store_node *leaf) NODISCARD;
+uint64_t store_owner_of(const char *agent); /* 0 for "" */
+/* Row of an agent as the database wants it. */
+void store_agent_row(const struct store_agent *a, struct index_agent *ret);
+
+#endif
