@@ -18,7 +18,6 @@
 #include <iomanip>
 #include <locale>
 #include <new>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -240,10 +239,23 @@ static void continue_last(common_chat_templates_inputs *in) {
 /* `common` lets a model that must call a tool write any text first, which a small one does until max_tokens, and several
  * calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as it is. */
 static std::string tighten(std::string grammar, bool must_call, bool parallel) {
-    static const std::regex text_first("(root ::= [^\\n]*)until-[0-9]+\\? (tool-call)");
-    static const std::regex many_calls("(tool-calls ::= )\\((tool-call[^()\\n]*)\\)\\+");
-    if (must_call) grammar = std::regex_replace(grammar, text_first, "$1$2");
-    if (!parallel) grammar = std::regex_replace(grammar, many_calls, "$1$2");
+    const std::string call = "tool-call";
+    size_t root = grammar.find("root ::= ");
+    size_t text = root == std::string::npos ? root : grammar.find(" until-", root);
+    if (must_call && text != std::string::npos && text < grammar.find('\n', root)) {
+        size_t end = grammar.find_first_not_of("0123456789", text + strlen(" until-"));
+        if (end != std::string::npos && grammar.compare(end, 2 + call.size(), "? " + call) == 0) {
+            grammar.erase(text, end + 1 - text);
+        }
+    }
+    const std::string many = "tool-calls ::= (" + call;
+    size_t calls = grammar.find(many);
+    size_t line_end = calls == std::string::npos ? calls : grammar.find('\n', calls);
+    if (!parallel && line_end != std::string::npos && grammar.compare(line_end - 2, 2, ")+") == 0 &&
+        grammar.find_first_of("()|", calls + many.size()) == line_end - 2) {
+        grammar.erase(line_end - 2, 2);
+        grammar.erase(calls + many.size() - call.size() - 1, 1);
+    }
     return grammar;
 }
 

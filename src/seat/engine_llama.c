@@ -202,8 +202,7 @@ static enum ggml_type ggml_type_of(enum kv_type t) {
     case KV_Q8_0: return GGML_TYPE_Q8_0;
     case KV_Q4_0: return GGML_TYPE_Q4_0;
     }
-    must(!"a KV type");
-    return GGML_TYPE_COUNT;
+    must_fail("a KV type", __FILE__, __LINE__, __func__);
 }
 
 static bool decode_abort(void *ctx) {

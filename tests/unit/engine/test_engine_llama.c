@@ -19,6 +19,17 @@
 #include "base/proc_mem.h"
 #include "seat/engine.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define MEMORY_IS_TRUE 0 /* its allocator keeps what was freed */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEMORY_IS_TRUE 0
+#endif
+#endif
+#ifndef MEMORY_IS_TRUE
+#define MEMORY_IS_TRUE 1
+#endif
+
 enum { SMOL, QWEN, GEMMA, N_MODELS };
 static const char *const FILES[N_MODELS] = {
     "SmolLM2-135M-Instruct.Q4_1.gguf", "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf", "gemma-3-270m-Q4_K_M.gguf"};
@@ -335,9 +346,9 @@ START_TEST(test_unload_gives_memory_back) {
         printf("%s: %.1f MB private after unload %d\n", FILES[_i], (double)now / 1e6, i + 1);
         ck_assert_uint_eq(proc_mem_mappings_of(p.path), 0);
         if (i == 0) baseline = now;
-        ck_assert_uint_le(now, baseline + (2u << 20));
+        if (MEMORY_IS_TRUE) ck_assert_uint_le(now, baseline + (2u << 20));
     }
-    ck_assert_uint_le(baseline, 40u << 20);
+    if (MEMORY_IS_TRUE) ck_assert_uint_le(baseline, 40u << 20);
     engine_free(e);
     ck_assert_int_eq(mem_live_count(), 0);
 }
@@ -814,6 +825,7 @@ START_TEST(test_forced_tool_call) {
     ck_assert_msg(j.n_calls == 1, "%s", (const char *)text.data);
     ck_assert_str_eq(j.names[0], "get_time");
     ck_assert_ptr_nonnull(strstr(j.arguments[0], "zone"));
+    ck_assert_mem_eq(text.data, "<tool_call>", 11); /* at once */
     buf_free(&j.content);
     buf_free(&text);
     engine_free(e);
