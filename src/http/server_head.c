@@ -130,7 +130,10 @@ static bool check_caller(struct server *s, struct exchange *ex) {
 
 static void check_all(struct server *s, struct exchange *ex) {
     if (net_connections(s->net) > net_connections_max(s->net)) {
-        (void)refuse(s, ex, ERR_QUEUE_FULL, "too many connections are open", true);
+        server_refuse(s, ex,
+                      &(struct http_error){
+                          .err = ERR_QUEUE_FULL, .status = 503, .text = "too many connections are open"},
+                      true);
         return;
     }
     if (!check_protocol(s, ex)) return;
