@@ -80,6 +80,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
     log_debug("seat.plan", "request=%llu tokens=%u restorable=%u reason=%s",
               (unsigned long long)t->req.request, job->n_tokens, t->plan.n_tokens,
               log_q(t->plan.reason ? t->plan.reason : ""));
+    must(t->plan.n_tokens < t->n_tokens); /* the store keeps one token back: its row is wanted */
     if (t->plan.n_tokens == 0 || t->plan.n_blocks == 0) {
         clear(t);
         go_on(r, t);
@@ -149,17 +150,6 @@ static void mark_saved(struct room *r, struct stream *t) {
 /* All blocks are in the cells. */
 static void finish(struct room *r, struct stream *t) {
     mark_saved(r, t);
-    uint32_t n = t->seq->n_tokens;
-    if (n == t->n_tokens) { /* one token is kept back: its row is wanted */
-        if (!engine_seq_rm(r->engine, t->seq->slot, (int32_t)n - 1, -1)) {
-            clear(t);
-            empty_cells(r, t);
-            stream_set_state(r, t, STREAM_PLAN);
-            plan_for(r, t, n - 1);
-            return;
-        }
-        sequence_cut(t->seq, n - 1);
-    }
     t->cached = t->seq->n_tokens;
     t->restore_ns = clock_now_ns() - t->restore_started_ns;
     atomic_fetch_add(&r->stats->restores, 1);

@@ -110,13 +110,14 @@ static bool save_blocks(struct room *r, struct sequence *s, enum save_depth dept
     return true;
 }
 
-static bool save_tail(struct room *r, struct sequence *s, bool leaving) {
-    uint32_t first = s->n_blocks * BLOCK_TOKENS, n = s->n_tokens - first;
-    if (n == 0 || s->tail_saved == s->n_tokens) return true;
+/* The tail up to position end. */
+static bool save_tail(struct room *r, struct sequence *s, uint32_t end, bool leaving) {
+    uint32_t first = end / BLOCK_TOKENS * BLOCK_TOKENS;
+    if (end == first || s->tail_saved == end) return true;
     uint32_t from = WINDOW_NOT_SAVED;
     int parts = ENGINE_PART_BASE | (r->info.window ? ENGINE_PART_WINDOW : 0);
-    if (!take_and_post(r, s, first, n, parts, leaving, &from)) return false;
-    s->tail_saved = s->n_tokens;
+    if (!take_and_post(r, s, first, end - first, parts, leaving, &from)) return false;
+    s->tail_saved = end;
     return true;
 }
 
@@ -149,14 +150,14 @@ bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!s->agent[0] && !s->shared && depth != SAVE_LEAVING) return true; /* NOBODY */
     if (!save_blocks(r, s, depth)) return false;
     if (depth == SAVE_FILLED) return true;
-    return save_tail(r, s, depth == SAVE_LEAVING) && save_note(r, s);
+    return save_tail(r, s, s->n_tokens, depth == SAVE_LEAVING) && save_note(r, s);
 }
 
 void save_prompt_end(struct room *r, struct sequence *s) {
     if (!r->cache_on) return;
     s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
     if (s->filled_unsaved || r->info.window || (!s->agent[0] && !s->shared)) return;
-    (void)save_tail(r, s, false);
+    (void)save_tail(r, s, s->n_tokens - 1, false); /* a retry decodes the last token again */
 }
 
 /* ---- restore points of models with a window ---- */

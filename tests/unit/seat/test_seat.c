@@ -10,7 +10,8 @@ static char long_prompt[4096];
 static const char *prompt_of(const char *name, size_t n) {
     size_t at = 0;
     while (at < n)
-        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name, at);
+        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
+                               at);
     long_prompt[n] = '\0';
     return long_prompt;
 }
@@ -53,7 +54,8 @@ START_TEST(chats_and_tools) {
         client_ask(c, client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[think:hm]][[say:yes]]\"}]", 0));
     ck_assert_str_eq(text_of(a), "yes");
     ck_assert_uint_eq(a->reasoning.size, 2);
-    struct msg m = client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[tool:look:{\\\"x\\\": 1}]]\"}]", 0);
+    struct msg m =
+        client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[tool:look:{\\\"x\\\": 1}]]\"}]", 0);
     char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"look\"}}]";
     m.submit.tools = (struct msg_bytes){(uint8_t *)tools, sizeof tools - 1};
     a = client_ask(c, m);
@@ -83,7 +85,8 @@ static void moved_equals_stayed(int model, size_t n) {
     char cache[2][96];
     snprintf(cache[0], sizeof cache[0], "%s/c0", client_dir);
     snprintf(cache[1], sizeof cache[1], "%s/c1", client_dir);
-    struct client *stays = client_start_full(cache[0], 1, false), *moves = client_start_full(cache[1], 1, false);
+    struct client *stays = client_start_full(cache[0], 1, false),
+                  *moves = client_start_full(cache[1], 1, false);
     client_seat(stays, model);
     client_seat(moves, model);
     struct answer *a = two_turns(stays, model, "ann", false, n), *b = two_turns(moves, model, "ann", true, n);
@@ -94,7 +97,8 @@ static void moved_equals_stayed(int model, size_t n) {
     ck_assert_str_eq(a->logits, b->logits);
     ck_assert_str_ne(a->logits, "");
     ck_assert_str_eq(text_of(a), text_of(b));
-    ck_assert_uint_eq(b->done.decoded_tokens, b->done.prompt_tokens - b->done.cached_tokens + b->n_tokens - 1);
+    ck_assert_uint_eq(b->done.decoded_tokens,
+                      b->done.prompt_tokens - b->done.cached_tokens + b->n_tokens - 1);
     ck_assert_int_gt(b->done.restore_ns, 0);
     client_stop(stays);
     client_stop(moves);
@@ -181,7 +185,8 @@ END_TEST
 START_TEST(a_shared_beginning_is_reused_by_others) { /* C2 */
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
-    char *one = join(prompt_of("everybody", 800), "I am one", ""), *two = join(prompt_of("everybody", 800), "And I two", "");
+    char *one = join(prompt_of("everybody", 800), "I am one", ""),
+         *two = join(prompt_of("everybody", 800), "And I two", "");
     client_ask(c, client_text("one", one, 10));
     ck_assert_uint_eq(client_ask(c, client_text("two", two, 10))->done.cached_tokens, 768);
     ck_assert_uint_eq(client_ask(c, client_text("", two, 10))->done.cached_tokens > 767, 1); /* resident */
@@ -193,7 +198,8 @@ END_TEST
 START_TEST(nobodys_prompts_are_written_when_used_twice) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
-    char *one = join(prompt_of("system", 600), "first", ""), *two = join(prompt_of("system", 600), "second", "");
+    char *one = join(prompt_of("system", 600), "first", ""),
+         *two = join(prompt_of("system", 600), "second", "");
     client_ask(c, client_text("", one, 10));
     while (c->n_stats < 2) client_step(c);
     ck_assert_uint_eq(c->stats.blocks_written, 0);
@@ -266,7 +272,8 @@ START_TEST(a_parked_stream_goes_on_inside_an_emoji) {
 END_TEST
 
 START_TEST(a_parked_chat_goes_on) {
-    parks("[{\"role\":\"user\",\"content\":\"[[think:let me see]][[len=100]]\"}]", 0.8, 12 + 20 * (uint32_t)_i, true);
+    parks("[{\"role\":\"user\",\"content\":\"[[think:let me see]][[len=100]]\"}]", 0.8,
+          12 + 20 * (uint32_t)_i, true);
 }
 END_TEST
 
@@ -323,7 +330,8 @@ START_TEST(a_cancel_ends_a_stream_at_once) { /* G4 */
     struct client *c = client_start(1);
     client_load(c, MODEL_SLOW);
     client_configure(c, 64u << 20, 4);
-    struct answer *a = client_submit(c, client_text("ann", prompt_of("ann", 3000), 500)); /* 512 tokens take 1 s */
+    struct answer *a =
+        client_submit(c, client_text("ann", prompt_of("ann", 3000), 500)); /* 512 tokens take 1 s */
     struct answer *other = client_submit(c, client_text("bob", "short [[say:fine]]", 20));
     while (!a->started) client_step(c);
     int64_t at = clock_now_ns();
@@ -341,8 +349,9 @@ END_TEST
 START_TEST(a_stop_during_a_load_is_quick) {
     struct client *c = client_start(1);
     char id[] = "s";
-    struct msg m = {.type = MSG_TYPE_LOAD,
-                    .load = {.op = 1, .model = id, .path = client_model[MODEL_SLOW], .kv = (char *)(uintptr_t) "q8_0"}};
+    struct msg m = {
+        .type = MSG_TYPE_LOAD,
+        .load = {.op = 1, .model = id, .path = client_model[MODEL_SLOW], .kv = (char *)(uintptr_t) "q8_0"}};
     client_send(c, &m);
     while (c->n_progress == 0) client_step(c);
     int64_t at = clock_now_ns();
@@ -392,7 +401,8 @@ START_TEST(a_long_answer_makes_way) {
     struct msg_configured *got = client_configure(c, 150000, 2);
     uint32_t cells = got->n_cells;
     ck_assert_uint_lt(cells, 8192);
-    struct msg m = client_text("ann", "a [[len=5000]]", 0); /* without max_tokens both want the whole context */
+    struct msg m =
+        client_text("ann", "a [[len=5000]]", 0); /* without max_tokens both want the whole context */
     m.submit.ignore_eos = 1;
     struct answer *a = client_submit(c, m);
     m.submit.agent = (char *)(uintptr_t) "bob";
@@ -424,10 +434,11 @@ START_TEST(damaged_blocks_are_a_miss) { /* C5 */
     struct answer *whole = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
     client_leave(c);
     char command[256];
-    snprintf(command, sizeof command,
-             "f=$(find %s/cache/blocks -name '*.kv' | sort | head -n 1); printf XXXX | dd of=$f bs=1 seek=2000 "
-             "conv=notrunc 2>/dev/null",
-             client_dir);
+    snprintf(
+        command, sizeof command,
+        "f=$(find %s/cache/blocks -name '*.kv' | sort | head -n 1); printf XXXX | dd of=$f bs=1 seek=2000 "
+        "conv=notrunc 2>/dev/null",
+        client_dir);
     ck_assert_int_eq(system(command), 0);
     client_seat(c, MODEL_A);
     struct answer *a = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
@@ -518,8 +529,11 @@ END_TEST
 START_TEST(a_measuring_seat_only_measures) {
     struct client *c = client_start_full("", 1, true);
     struct msg m = {.type = MSG_TYPE_MEASURE,
-                    .measure = {.op = 1, .path = client_model[MODEL_A], .kv = (char *)(uintptr_t) "q8_0",
-                                .n_cells = 1024, .n_seqs = 4}};
+                    .measure = {.op = 1,
+                                .path = client_model[MODEL_A],
+                                .kv = (char *)(uintptr_t) "q8_0",
+                                .n_cells = 1024,
+                                .n_seqs = 4}};
     ck_assert_uint_gt(client_op(c, &m, MSG_TYPE_MEASURED)->measured.weights_bytes, 0);
     channel_free(TAKE(c->channel));
     ck_assert_int_eq(client_status(c), 0);
@@ -528,7 +542,8 @@ END_TEST
 
 START_TEST(wrong_orders_are_refused) {
     struct client *c = client_start(1);
-    struct msg configure = {.type = MSG_TYPE_CONFIGURE, .configure = {.op = 1, .pool_bytes = 1 << 20, .parallel = 1}};
+    struct msg configure = {.type = MSG_TYPE_CONFIGURE,
+                            .configure = {.op = 1, .pool_bytes = 1 << 20, .parallel = 1}};
     client_op(c, &configure, MSG_TYPE_OP_FAILED);
     struct answer *a = client_submit(c, client_text("ann", "hello", 10));
     client_finish(c, a);

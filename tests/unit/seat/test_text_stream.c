@@ -32,7 +32,8 @@ static void expect(const char *text, const char *const *stops, const char *want,
     for (size_t step = 1; step <= strlen(text) + 1; step++) {
         bool stopped = false;
         char *got = run(text, step, stops, &stopped);
-        ck_assert_msg(strcmp(got, want) == 0 && stopped == want_stop, "step %zu: '%s', want '%s'", step, got, want);
+        ck_assert_msg(strcmp(got, want) == 0 && stopped == want_stop, "step %zu: '%s', want '%s'", step, got,
+                      want);
         mem_free(got);
     }
 }
@@ -62,15 +63,16 @@ END_TEST
 
 START_TEST(bytes_that_are_no_character) {
     expect("a\xFFz", NULL, "a\xEF\xBF\xBDz", false);
-    expect("a\xC3", NULL, "a\xEF\xBF\xBD", false);          /* the stream ended inside a character */
-    expect("a\xC3(", NULL, "a\xEF\xBF\xBD(", false);        /* it can't become valid any more */
+    expect("a\xC3", NULL, "a\xEF\xBF\xBD", false);   /* the stream ended inside a character */
+    expect("a\xC3(", NULL, "a\xEF\xBF\xBD(", false); /* it can't become valid any more */
     expect("\xED\xA0\x80", NULL, "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", false); /* a surrogate */
 }
 END_TEST
 
 START_TEST(stop_strings) {
     static const char *const one[] = {"STOP", NULL}, *const two[] = {"</end>", "\n\n", NULL},
-                             *const overlap[] = {"abcabd", "cab!", NULL}, *const emoji[] = {"\xF0\x9F\x9A\x80", NULL};
+                             *const overlap[] = {"abcabd", "cab!", NULL},
+                             *const emoji[] = {"\xF0\x9F\x9A\x80", NULL};
     expect("go on STOP and more", one, "go on ", true);
     expect("go on STO", one, "go on STO", false); /* held back, and let go at the end */
     expect("STOP", one, "", true);
@@ -122,7 +124,8 @@ START_TEST(random_against_the_whole_text) {
             ends = end;
             begins = (size_t)(at - text);
         }
-        ck_assert_msg(strlen(got) == begins && memcmp(got, text, begins) == 0 && stopped == (ends != SIZE_MAX),
+        ck_assert_msg(strlen(got) == begins && memcmp(got, text, begins) == 0 &&
+                          stopped == (ends != SIZE_MAX),
                       "'%s' stops '%s' '%s': '%s'", text, a, b, got);
         mem_free(got);
     }
@@ -130,8 +133,8 @@ START_TEST(random_against_the_whole_text) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {text_goes_through, a_character_is_never_cut, bytes_that_are_no_character,
-                                  stop_strings,      the_first_stop_wins,      the_table_is_bounded,
-                                  random_against_the_whole_text};
+    const TTest *const tests[] = {
+        text_goes_through,   a_character_is_never_cut, bytes_that_are_no_character,  stop_strings,
+        the_first_stop_wins, the_table_is_bounded,     random_against_the_whole_text};
     return CHECK_RUN("text_stream", tests);
 }
