@@ -26,6 +26,11 @@ static bool is_loopback(const struct sockaddr_storage *a) {
     return false;
 }
 
+static uint16_t port_of(const struct sockaddr_storage *a) {
+    if (a->ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)(const void *)a)->sin6_port);
+    return a->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)(const void *)a)->sin_port) : 0;
+}
+
 static bool set_flags(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
@@ -81,7 +86,7 @@ enum err listen_open(const char *host, uint32_t port, struct listener *ret, char
     }
     const struct sockaddr_in *in =
         (const void *)&address; /* the port lies at the same place in both families */
-    *ret = (struct listener){.fd = fd, .port = ntohs(in->sin_port), .loopback = is_loopback(&address)};
+    *ret = (struct listener){.fd = fd, .port = port_of(&address), .loopback = is_loopback(&address)};
     return ERR_OK;
 }
 

@@ -41,7 +41,7 @@ enum err worker_open(size_t jobs_max, struct worker **ret) {
     struct worker *w = mem_alloc(sizeof *w);
     if (!w) return ERR_NOMEM;
     enum err err = mailbox_open(jobs_max + 1, &w->jobs);
-    if (!err) err = mailbox_open(2 * jobs_max + 2, &w->done);
+    if (!err) err = mailbox_open(3 * jobs_max + 2, &w->done);
     if (!err && pthread_create(&w->thread, NULL, worker_main, w) != 0) err = ERR_NOMEM;
     w->started = err == ERR_OK;
     if (err) {
