@@ -164,7 +164,10 @@ static inline struct client *client_start_full(const char *cache, uint64_t gener
     if (c->pid == 0) {
         close(fd[0]);
         log_open(getenv("SEAT_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, "seat");
-        _exit(seat_run(fd[1], measure));
+        int64_t live = mem_live_count();
+        int status = seat_run(fd[1], measure);
+        if (mem_live_count() != live) fprintf(stderr, "%lld allocations were not freed\n", (long long)(mem_live_count() - live));
+        _exit(mem_live_count() == live ? status : 99);
     }
     close(fd[1]);
     ck_assert_int_eq(channel_open(fd[0], &c->channel), ERR_OK);

@@ -565,7 +565,7 @@ START_TEST(streams_share_the_seat) {
     client_seat(c, MODEL_A);
     struct answer *a[12];
     for (int i = 0; i < 12; i++) {
-        char name[16], prompt[64];
+        char name[32], prompt[96];
         snprintf(name, sizeof name, "agent%d", i);
         snprintf(prompt, sizeof prompt, "%d [[len=%d]] [[say:-%d-]]", i, 20 + i * 9, i);
         a[i] = client_submit(c, client_text(name, prompt, 0));
