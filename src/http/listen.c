@@ -84,8 +84,6 @@ enum err listen_open(const char *host, uint32_t port, struct listener *ret, char
         if (fd >= 0) close(fd);
         return ERR_IO;
     }
-    const struct sockaddr_in *in =
-        (const void *)&address; /* the port lies at the same place in both families */
     *ret = (struct listener){.fd = fd, .port = port_of(&address), .loopback = is_loopback(&address)};
     return ERR_OK;
 }
