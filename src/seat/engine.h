@@ -110,7 +110,7 @@ int32_t engine_bos(const struct engine *e);                   /* -1 when this mo
 /* A chat rendered by the model's template: the prompt, and what reads the answer. Opaque, owned by the caller. */
 struct engine_chat;
 /* ERR_INVALID (the template refuses these messages, no template: why says so), ERR_UNSUPPORTED (schema), ERR_NOMEM.
- * TEXT requests have no chat: NULL is fine for every function that takes one. */
+ * TEXT requests have no chat: NULL is fine for every function that takes one, but engine_chat_parse(). */
 enum err engine_chat_render(const struct engine *e, const struct msg_submit *request, struct engine_chat **ret, char *why,
                             size_t why_size) NODISCARD;
 void engine_chat_free(struct engine_chat *c);

@@ -150,7 +150,9 @@ void engine_unload(struct engine *e) {
     e->model = NULL;
     e->vocab = NULL;
     mem_free(e->end_ids);
+    mem_free(e->candidates);
     e->end_ids = NULL;
+    e->candidates = NULL;
     e->n_end_ids = 0;
     e->n_vocab = 0;
     e->bos = -1;
@@ -380,7 +382,8 @@ static enum err load_model(struct engine *e, const struct engine_load_params *p,
         snprintf(why, why_size, "the model has no vocabulary");
         return ERR_MODEL_INVALID;
     }
-    return find_end_ids(e);
+    e->candidates = mem_array((size_t)e->n_vocab, sizeof *e->candidates);
+    return e->candidates ? find_end_ids(e) : ERR_NOMEM;
 }
 
 enum err engine_load(struct engine *e, const struct engine_load_params *p, struct engine_model *ret,

@@ -35,6 +35,7 @@ struct engine {
     void (*progress)(void *ctx, uint32_t permille);
     void *progress_ctx;
     uint64_t n_decoded;
+    llama_token_data *candidates; /* n_vocab; the samplers' workspace: they run one after another */
 
     /* READY */
     struct llama_context *ctx;

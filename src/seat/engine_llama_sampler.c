@@ -26,7 +26,6 @@ struct engine_sampler {
     bool ignore_end;
     struct llama_sampler *filters; /* top_k, top_p, min_p; NULL when greedy */
     struct chat_grammar *grammar;  /* NULL: none */
-    llama_token_data *candidates;  /* n_vocab */
     uint32_t *counts;              /* n_vocab; NULL without penalties */
     int32_t *seen;                 /* the tokens with a count, n_seen of them */
     uint32_t n_seen;
@@ -51,7 +50,6 @@ static enum err sampler_fill(struct engine_sampler *s, const struct msg_submit *
     s->frequency = (float)r->frequency_penalty;
     s->seed = r->seed;
     s->ignore_end = r->ignore_eos;
-    if (!(s->candidates = mem_array(n, sizeof *s->candidates))) return ERR_NOMEM;
     if (s->presence != 0 || s->frequency != 0) {
         s->counts = mem_array(n, sizeof *s->counts);
         s->seen = mem_array(n, sizeof *s->seen);
@@ -86,7 +84,6 @@ void engine_sampler_free(struct engine_sampler *s) {
     if (!s) return;
     if (s->filters) llama_sampler_free(s->filters);
     chat_grammar_free(s->grammar);
-    mem_free(s->candidates);
     mem_free(s->counts);
     mem_free(s->seen);
     mem_free(s);
@@ -107,21 +104,21 @@ static double uniform(uint64_t seed, int32_t pos) {
 /* The logits as candidates, forbidden and penalised. */
 static llama_token_data_array candidates_of(struct engine_sampler *s, const float *logits) {
     int32_t n = s->e->n_vocab;
-    for (int32_t t = 0; t < n; t++) s->candidates[t] = (llama_token_data){.id = t, .logit = logits[t]};
+    llama_token_data *all = s->e->candidates;
+    for (int32_t t = 0; t < n; t++) all[t] = (llama_token_data){.id = t, .logit = logits[t]};
     int32_t n_suppressed = 0;
     const llama_token *suppressed = llama_vocab_get_suppress_tokens(s->e->vocab, &n_suppressed);
     for (int32_t i = 0; i < n_suppressed; i++) {
-        if (suppressed[i] >= 0 && suppressed[i] < n) s->candidates[suppressed[i]].logit = -INFINITY;
+        if (suppressed[i] >= 0 && suppressed[i] < n) all[suppressed[i]].logit = -INFINITY;
     }
     for (uint32_t i = 0; s->ignore_end && i < s->e->n_end_ids; i++) {
-        s->candidates[s->e->end_ids[i]].logit = -INFINITY;
+        all[s->e->end_ids[i]].logit = -INFINITY;
     }
     for (uint32_t i = 0; i < s->n_seen; i++) {
         int32_t t = s->seen[i];
-        s->candidates[t].logit -= s->frequency * (float)s->counts[t] + s->presence;
+        all[t].logit -= s->frequency * (float)s->counts[t] + s->presence;
     }
-    return (llama_token_data_array){
-        .data = s->candidates, .size = (size_t)n, .selected = -1, .sorted = false};
+    return (llama_token_data_array){.data = all, .size = (size_t)n, .selected = -1, .sorted = false};
 }
 
 /* The lowest id wins ties; -1 when every token is forbidden. */

@@ -295,6 +295,60 @@ START_TEST(test_window_that_moved_on) {
 }
 END_TEST
 
+/* The ring of the window cache has wrapped in the live sequence; what was taken as it filled is the same bytes. */
+START_TEST(test_blocks_of_a_ring_that_wrapped) {
+    struct engine *e = load(GEMMA, NULL);
+    configure(e, 4096);
+    enum { N = 11, END = N * BLOCK_TOKENS };
+    int32_t *ids = text_tokens(e, END);
+    struct buf base[N], window[N];
+    for (int32_t b = 0; b < N; b++) {
+        int32_t p0 = b * BLOCK_TOKENS, from = -1;
+        base[b] = window[b] = BUF(64u << 20);
+        decode(e, ids, p0, p0 + BLOCK_TOKENS, 0);
+        ck_assert_int_eq(engine_block_take(e, 0, p0, p0 + BLOCK_TOKENS, ENGINE_PART_BASE | ENGINE_PART_WINDOW,
+                                           &base[b], &window[b], &from),
+                         ERR_OK);
+        ck_assert_int_eq(from, p0);
+    }
+    uint64_t live = 0, back = 0;
+    ck_assert_int_eq(engine_kv_hash(e, 0, END, &live), ERR_OK);
+    configure(e, 4096);
+    for (int32_t b = 0; b < N; b++) {
+        int32_t p0 = b * BLOCK_TOKENS;
+        bool need = p0 + BLOCK_TOKENS > END - 512 + 1;
+        ck_assert_int_eq(engine_block_put(e, 1, p0, p0 + BLOCK_TOKENS, base[b].data, base[b].size,
+                                          window[b].data, need ? window[b].size : 0),
+                         ERR_OK);
+        buf_free(&base[b]);
+        buf_free(&window[b]);
+    }
+    ck_assert_int_eq(engine_kv_hash(e, 1, END, &back), ERR_OK);
+    ck_assert(live == back);
+    mem_free(ids);
+    engine_free(e);
+}
+END_TEST
+
+/* Every KV type has its own layout of rows, and repacked weights compute elsewhere. */
+START_TEST(test_every_kv_type) {
+    for (int repack = 0; repack < 2; repack++) {
+        struct engine *e = NULL;
+        struct engine_model model;
+        char why[256] = "";
+        struct engine_load_params p = load_params(_i % 2 ? GEMMA : SMOL);
+        p.kv = (enum kv_type[]){KV_F16, KV_Q8_0, KV_Q4_0}[_i / 2];
+        p.repack = repack;
+        ck_assert_int_eq(engine_open(&e), ERR_OK);
+        ck_assert_int_eq(engine_load(e, &p, &model, why, sizeof why), ERR_OK);
+        configure(e, 1024);
+        enum err err = engine_self_test(e, why, sizeof why);
+        ck_assert_msg(err == ERR_OK, "%s", why);
+        engine_free(e);
+    }
+}
+END_TEST
+
 START_TEST(test_measure_is_what_a_load_takes) {
     struct engine_load_params p = load_params(_i);
     struct engine_context_params c = {.n_cells = CELLS, .n_seqs = SEQS, .n_batch = 512};
@@ -840,6 +894,8 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, test_damaged_blocks_leave_nothing, 0, N_MODELS);
     tcase_add_loop_test(t, test_self_test_leaves_it_empty, 0, N_MODELS);
     tcase_add_test(t, test_window_that_moved_on);
+    tcase_add_test(t, test_blocks_of_a_ring_that_wrapped);
+    tcase_add_loop_test(t, test_every_kv_type, 0, 6);
     suite_add_tcase(s, t);
     t = tcase_create("life");
     tcase_set_timeout(t, 120);
