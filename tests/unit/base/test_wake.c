@@ -31,9 +31,10 @@ START_TEST(no_descriptors_left_is_an_error) {
     struct wake w;
     struct rlimit few = {.rlim_cur = 64, .rlim_max = 64};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0); /* this test has a process of its own */
-    while (open("/dev/null", O_RDONLY) >= 0) {
-    }
+    int fds[64], n = 0;
+    while ((fds[n] = open("/dev/null", O_RDONLY)) >= 0) n++;
     ck_assert_int_eq(wake_open(&w), ERR_IO);
+    while (n > 0) close(fds[--n]);
 }
 END_TEST
 

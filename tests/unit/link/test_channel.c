@@ -128,7 +128,7 @@ START_TEST(the_longest_frame) {
     uint32_t size = (uint32_t)(FRAME_BYTES_MAX - (empty.size - FRAME_HEADER_BYTES));
     buf_free(&empty);
     open_both();
-    m.submit.messages = (struct msg_bytes){mem_alloc(size), size};
+    m.submit.messages = (struct msg_bytes){mem_alloc(size + 1), size};
     memset(m.submit.messages.data, 'x', size);
     for (int round = 0; round < 3; round++) { /* the room is used again */
         struct msg before = parked(1);
