@@ -263,6 +263,7 @@ void store_map_insert(struct store_map *m, struct store_node *n) {
     *b = n;
     m->n_nodes++;
     n->model->n_blocks++;
+    n->model->folder_blocks[n->name.b[0]]++;
     n->seq = n->window_seq = ++m->seq;
     uint64_t base_bytes = n->base_bytes, window_bytes = n->window_bytes;
     n->base_bytes = n->window_bytes = 0;
@@ -331,6 +332,7 @@ void store_map_remove(struct store_map *m, struct store_node *n) {
     *at = n->hash_next;
     m->n_nodes--;
     n->model->n_blocks--;
+    n->model->folder_blocks[n->name.b[0]]--;
     struct list *children[] = {&n->tails, &n->fulls};
     for (size_t i = 0; i < ARRAY_LEN(children); i++) {
         LIST_EACH(children[i], struct store_node, sibling, child) {

@@ -44,6 +44,7 @@ struct store_model {
     uint32_t window;          /* as the last plan said */
     uint64_t folders[4];      /* bit i: the folder of names that begin with byte i is there */
     bool has_folder;
+    uint32_t folder_blocks[256]; /* how many blocks live there */
     struct store_node root;
 };
 

@@ -45,13 +45,49 @@ static enum err remove_window(struct store *s, struct store_node *n, uint64_t *r
     return ERR_OK;
 }
 
+static bool has_folder(const struct store_model *model, uint8_t byte) {
+    return model->folders[byte / 64] >> (byte % 64) & 1;
+}
+
+static void set_folder(struct store *s, struct store_model *model, uint8_t byte, bool there) {
+    if (has_folder(model, byte) == there) return;
+    model->folders[byte / 64] ^= UINT64_C(1) << (byte % 64);
+    s->folder_bytes += there ? DISK_UNIT_BYTES : -(uint64_t)DISK_UNIT_BYTES;
+}
+
+static void set_tag_folder(struct store *s, struct store_model *model, bool there) {
+    if (model->has_folder == there) return;
+    model->has_folder = there;
+    s->folder_bytes += there ? DISK_UNIT_BYTES : -(uint64_t)DISK_UNIT_BYTES;
+}
+
+static bool remove_folder(struct store *s, struct store_model *model, uint8_t byte) {
+    if (!has_folder(model, byte)) return true;
+    enum err err = s->disk->remove_dir(s->disk->ctx, store_path_folder(s, model->tag, byte).s);
+    if (!err || err == ERR_NOT_FOUND) set_folder(s, model, byte, false);
+    return !has_folder(model, byte);
+}
+
+void store_remove_folders(struct store *s, struct store_model *model) {
+    bool all = true;
+    for (unsigned byte = 0; byte < 256; byte++) all = remove_folder(s, model, (uint8_t)byte) && all;
+    if (!all || !model->has_folder) return;
+    enum err err = s->disk->remove_dir(s->disk->ctx, store_path_tag(s, model->tag).s);
+    if (!err || err == ERR_NOT_FOUND) set_tag_folder(s, model, false);
+}
+
 void store_forget_block(struct store *s, struct store_node *n) {
     struct store_model *model = n->model;
+    uint8_t byte = n->name.b[0];
     store_agents_retreat(s, n);
     store_row_dead(s, n);
     if (n->row_stale) s->n_rows_stale--;
     store_map_remove(&s->map, n);
-    if (model->n_blocks == 0) store_remove_folders(s, model);
+    /* An empty folder is kept for the next block, unless folders are much of the budget. */
+    if (model->n_blocks == 0)
+        store_remove_folders(s, model);
+    else if (model->folder_blocks[byte] == 0 && s->folder_bytes > s->budget_bytes / 16)
+        remove_folder(s, model, byte);
 }
 
 enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret_files, uint64_t *ret_bytes) {
@@ -66,23 +102,6 @@ enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret
     if (ret_files) *ret_files += files;
     if (ret_bytes) *ret_bytes += bytes;
     return err;
-}
-
-void store_remove_folders(struct store *s, struct store_model *model) {
-    if (!model->has_folder) return;
-    bool all = true;
-    for (unsigned byte = 0; byte < 256; byte++) {
-        if (!(model->folders[byte / 64] >> (byte % 64) & 1)) continue;
-        if (s->disk->remove_dir(s->disk->ctx, store_path_folder(s, model->tag, (uint8_t)byte).s) != ERR_OK) {
-            all = false;
-            continue;
-        }
-        model->folders[byte / 64] &= ~(UINT64_C(1) << (byte % 64));
-        s->folder_bytes -= DISK_UNIT_BYTES;
-    }
-    if (!all || s->disk->remove_dir(s->disk->ctx, store_path_tag(s, model->tag).s) != ERR_OK) return;
-    model->has_folder = false;
-    s->folder_bytes -= DISK_UNIT_BYTES;
 }
 
 /* ---- eviction ---- */
@@ -172,26 +191,21 @@ static void roll_day(struct store *s) {
 }
 
 /* Makes what is missing of blocks/<tag>/<first byte>; a new name is made durable in the folder above. */
-static enum err make_folder(struct store *s, struct store_model *model, uint8_t first_byte) {
-    struct store_path folder = store_path_folder(s, model->tag, first_byte),
-                      tag = store_path_tag(s, model->tag);
-    uint64_t bit = UINT64_C(1) << (first_byte % 64), *word = &model->folders[first_byte / 64];
+static enum err make_folder(struct store *s, struct store_model *model, uint8_t byte) {
+    struct store_path folder = store_path_folder(s, model->tag, byte), tag = store_path_tag(s, model->tag);
     bool made = false;
     enum err err = ERR_OK;
     if (!model->has_folder) {
         err = s->disk->make_dir(s->disk->ctx, tag.s, &made);
         if (!err) err = s->disk->sync_dir(s->disk->ctx, store_path_of(s, "blocks").s);
         if (err) return err;
-        model->has_folder = true;
-        s->folder_bytes += DISK_UNIT_BYTES;
+        set_tag_folder(s, model, true);
     }
-    if (*word & bit) return ERR_OK;
+    if (has_folder(model, byte)) return ERR_OK;
     err = s->disk->make_dir(s->disk->ctx, folder.s, &made);
     if (!err) err = s->disk->sync_dir(s->disk->ctx, tag.s);
-    if (err) return err;
-    *word |= bit;
-    s->folder_bytes += DISK_UNIT_BYTES;
-    return ERR_OK;
+    if (!err) set_folder(s, model, byte, true);
+    return err;
 }
 
 /* A file that should not be there; what can't be removed counts until the next start. */
@@ -258,10 +272,8 @@ static enum err write_part(struct store *s, const struct store_block *b, struct 
     err = make_folder(s, n->model, n->name.b[0]);
     if (!err) err = write_file(s, n, part, &header, data, h.part_size);
     if (err == ERR_NOT_FOUND) { /* somebody has removed the folder under us: once more from the start */
-        n->model->folders[n->name.b[0] / 64] &= ~(UINT64_C(1) << (n->name.b[0] % 64));
-        s->folder_bytes -= DISK_UNIT_BYTES;
-        if (n->model->has_folder) s->folder_bytes -= DISK_UNIT_BYTES;
-        n->model->has_folder = false;
+        set_folder(s, n->model, n->name.b[0], false);
+        set_tag_folder(s, n->model, false);
         err = make_folder(s, n->model, n->name.b[0]);
         if (!err) err = write_file(s, n, part, &header, data, h.part_size);
     }
