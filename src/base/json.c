@@ -81,7 +81,7 @@ static const char *what_jansson_said(const json_error_t *e) {
 struct json *json_read(const void *data, size_t size_bytes, struct json_error *ret_error) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     must(pthread_once(&once, use_our_memory) == 0);
-    struct json_error unwanted;
+    struct json_error unwanted = {.line = 0};
     struct json_error *error = ret_error ? ret_error : &unwanted;
     const char *text = data ? data : "";
     size_t at;
@@ -185,8 +185,8 @@ int64_t json_int(const struct json *v, int64_t otherwise) {
     if (json_type(v) == JSON_INT) return json_integer_value(value_of(v));
     if (json_type(v) != JSON_REAL) return otherwise;
     double d = json_real_value(value_of(v));
-    /* 2^63 itself is a double that does not fit */
-    return d == trunc(d) && d >= -0x1p63 && d < 0x1p63 ? (int64_t)d : otherwise;
+    const double too_large = 9223372036854775808.0; /* 2^63, which is a double, and one too many */
+    return d == trunc(d) && d >= -too_large && d < too_large ? (int64_t)d : otherwise;
 }
 
 double json_number(const struct json *v, double otherwise) {
@@ -199,7 +199,7 @@ static void dump_into(const struct json *v, struct json_out *w) {
     void *iter = NULL;
     const char *key;
     const struct json *item;
-    size_t size;
+    size_t size = 0;
     switch (json_type(v)) {
     case JSON_NONE:
     case JSON_NULL: json_null(w); break;

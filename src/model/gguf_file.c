@@ -254,7 +254,7 @@ static bool fits_file(struct gguf_file *f, const struct tensor *t, uint64_t data
  * should be named. */
 static bool read_tensors(struct gguf_file *f) {
     uint32_t n = f->totals.n_tensors;
-    struct tensor t;
+    struct tensor t = {.n_dims = 0};
     f->tensor_names = mem_array(n, sizeof *f->tensor_names);
     if (!f->tensor_names) return gguf_reader_fail(&f->r, ERR_NOMEM, "not enough memory to read the header");
     uint64_t table_at = f->r.at;
@@ -366,11 +366,12 @@ static bool key_is(struct gguf_file *f, const struct gguf_kv *kv, const char *ke
 
 enum err gguf_file_find(struct gguf_file *f, const char *key, const struct gguf_kv **ret) {
     size_t key_bytes = strlen(key);
-    must(key_bytes <= GGUF_KEY_BYTES_MAX);
+    const struct gguf_kv *all = f->kv;
+    must(all && key_bytes <= GGUF_KEY_BYTES_MAX);
     uint64_t hash = hash64(key, key_bytes);
     *ret = NULL;
     for (uint32_t i = 0; i < f->n_kv && !*ret; i++) {
-        if (f->kv[i].key_hash == hash && key_is(f, &f->kv[i], key, key_bytes)) *ret = &f->kv[i];
+        if (all[i].key_hash == hash && key_is(f, &all[i], key, key_bytes)) *ret = &all[i];
     }
     return f->r.err;
 }

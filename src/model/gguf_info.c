@@ -103,11 +103,12 @@ static enum err read_architecture(struct reading *r) {
     const struct gguf_kv *kv;
     char text[64];
     enum err err = find(r, "general.architecture", &kv);
-    if (!err && !kv) err = gguf_file_refuse(r->f, "metadata general.architecture is missing");
-    if (!err && kv->n >= sizeof s->architecture)
-        err = gguf_file_refuse(r->f, "metadata general.architecture is longer than %zu bytes",
-                               sizeof s->architecture - 1);
-    if (!err) err = gguf_file_string(r->f, r->key, kv, s->architecture, sizeof s->architecture);
+    if (err) return err;
+    if (!kv) return gguf_file_refuse(r->f, "metadata general.architecture is missing");
+    if (kv->n >= sizeof s->architecture)
+        return gguf_file_refuse(r->f, "metadata general.architecture is longer than %zu bytes",
+                                sizeof s->architecture - 1);
+    err = gguf_file_string(r->f, r->key, kv, s->architecture, sizeof s->architecture);
     if (err) return err;
     size_t plain =
         strspn(s->architecture, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
