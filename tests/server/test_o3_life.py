@@ -154,13 +154,6 @@ def test_modes_of_the_cache_folder(server):
             assert os.stat(os.path.join(root, f)).st_mode & 0o777 == 0o600, f
 
 
-def test_front_links_no_model_library():
-    from hotseat_harness import BUILD
-    symbols = subprocess.run(["nm", "-C", str(BUILD / "hotseat")], capture_output=True, text=True, check=True).stdout
-    assert "llama_" not in symbols and "ggml_" not in symbols
-    assert "front_open" in symbols
-
-
 def test_seat_descriptors_and_environment(server):
     """The seat starts with a clean environment and nothing open that is not its own."""
     s = server(model="a", env={"SECRET_THING": "x"})
