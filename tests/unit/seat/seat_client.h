@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,7 +38,7 @@ struct client {
     uint64_t op, request;
     struct msg_stats stats;
     uint32_t n_stats, n_progress;
-    struct msg last; /* the last end answer of an operation; owned */
+    struct msg last;                             /* the last end answer of an operation; owned */
     struct answer *answers[CLIENT_REQUESTS_MAX]; /* by request number */
 };
 
@@ -64,7 +65,9 @@ static inline int client_unlink(const char *path, const struct stat *st, int fla
     (void)st, (void)flag, (void)ftw;
     return remove(path);
 }
-static inline void client_files_remove(void) { nftw(client_dir, client_unlink, 16, FTW_DEPTH | FTW_PHYS); }
+static inline void client_files_remove(void) {
+    nftw(client_dir, client_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 static inline void client_send(struct client *c, struct msg *m) {
     ck_assert_int_eq(channel_send(c->channel, m), ERR_OK);
@@ -143,8 +146,8 @@ static inline bool client_step(struct client *c) {
 /* Waits for the end answer of an operation. */
 static inline struct msg *client_wait(struct client *c, enum msg_type type) {
     while (c->last.type == MSG_NONE) ck_assert(client_step(c));
-    ck_assert_msg(c->last.type == type, "%s instead of %s: %s", msg_type_name(c->last.type), msg_type_name(type),
-                  c->last.type == MSG_TYPE_OP_FAILED ? c->last.op_failed.text : "");
+    ck_assert_msg(c->last.type == type, "%s instead of %s: %s", msg_type_name(c->last.type),
+                  msg_type_name(type), c->last.type == MSG_TYPE_OP_FAILED ? c->last.op_failed.text : "");
     return &c->last;
 }
 
@@ -166,7 +169,8 @@ static inline struct client *client_start_full(const char *cache, uint64_t gener
         log_open(getenv("SEAT_TEST_LOG") ? LOG_DEBUG : LOG_ERROR, "seat");
         int64_t live = mem_live_count();
         int status = seat_run(fd[1], measure);
-        if (mem_live_count() != live) fprintf(stderr, "%lld allocations were not freed\n", (long long)(mem_live_count() - live));
+        if (mem_live_count() != live)
+            fprintf(stderr, "%lld allocations were not freed\n", (long long)(mem_live_count() - live));
         _exit(mem_live_count() == live ? status : 99);
     }
     close(fd[1]);
@@ -211,12 +215,14 @@ static inline void client_stop(struct client *c) {
 
 static inline void client_load(struct client *c, int model) {
     char id[8] = {(char)('a' + model), 0};
-    struct msg m = {.type = MSG_TYPE_LOAD,
-                    .load = {.op = ++c->op, .model = id, .path = client_model[model], .kv = (char *)(uintptr_t) "q8_0"}};
+    struct msg m = {
+        .type = MSG_TYPE_LOAD,
+        .load = {.op = ++c->op, .model = id, .path = client_model[model], .kv = (char *)(uintptr_t) "q8_0"}};
     client_op(c, &m, MSG_TYPE_LOADED);
 }
 
-static inline struct msg_configured *client_configure(struct client *c, uint64_t pool_bytes, uint32_t parallel) {
+static inline struct msg_configured *client_configure(struct client *c, uint64_t pool_bytes,
+                                                      uint32_t parallel) {
     struct msg m = {.type = MSG_TYPE_CONFIGURE,
                     .configure = {.op = ++c->op, .pool_bytes = pool_bytes, .parallel = parallel}};
     return &client_op(c, &m, MSG_TYPE_CONFIGURED)->configured;
