@@ -250,6 +250,7 @@ enum err store_flush_rows(struct store *s, bool recency) {
     if (s->fenced) return ERR_LOCKED;
     /* Names first: a leaf's row may be missing (the scan finds its file), a row without its leaf steps back to the parent
      * that the block's row still tells of. Dead rows before living ones: a block may have come back. */
+    if (recency) store_agents_renewed(s);
     enum err err = ERR_OK;
     size_t n = 1;
     while (!err && n > 0) err = flush_agents(s, &n);
@@ -480,7 +481,7 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
 
 void store_free(struct store *s) {
     if (!s) return;
-    if (store_flush_rows(s, s->map.dirty.count > 0) == ERR_OK) store_index_shrink(s->index);
+    if (store_flush_rows(s, true) == ERR_OK) store_index_shrink(s->index);
     store_release(s);
 }
 

@@ -114,6 +114,13 @@ void store_agent_row(const struct store_agent *a, struct index_agent *ret) {
             (struct index_chain){a->chains[i]->leaf->name, a->chains[i]->n_tokens, a->chains[i]->last_used};
 }
 
+void store_agents_renewed(struct store *s) {
+    LIST_EACH(&s->agents, struct store_agent, node, a) {
+        if (a->renewed) agent_dirty(s, a);
+        a->renewed = false;
+    }
+}
+
 /* ---- chains ---- */
 
 static struct agent_chain *chain_at(const struct store_agent *a, const struct store_node *leaf) {
@@ -131,6 +138,7 @@ static void chain_renew(struct agent_chain *c, int64_t last_used) {
     memmove(&a->chains[i], &a->chains[i + 1], sizeof a->chains[0] * (a->n_chains - i - 1));
     a->chains[a->n_chains - 1] = c;
     c->last_used = a->last_used = last_used;
+    a->renewed = true;
 }
 
 enum err store_agent_add_chain(struct store *s, struct store_agent *a, struct store_node *leaf,
@@ -206,22 +214,25 @@ static bool path_contains(struct store *s, const struct store_node *leaf, const 
     return n && begins_with(s, n, other);
 }
 
-/* GROWN. One of a's chains that the one to leaf contains becomes it, the others go; else it takes a slot. Allocates
- * before it changes anything. */
-static enum err chain_grow(struct store *s, struct store_agent *a, struct store_node *leaf,
-                           int64_t last_used) {
-    struct agent_chain *grown = NULL;
+/* GROWN. One of a's chains that the one to leaf contains (its own, if it has that already) becomes it, the others go;
+ * else it takes a slot. Allocates before it changes anything. *ret_news: the database has to hear of it. */
+static enum err chain_grow(struct store *s, struct store_agent *a, struct store_node *leaf, int64_t last_used,
+                           bool *ret_news) {
+    struct agent_chain *grown = chain_at(a, leaf);
+    *ret_news = grown == NULL;
     mark_path(s, leaf);
     for (uint32_t i = a->n_chains; i > 0; i--) {
         struct agent_chain *c = a->chains[i - 1];
-        if (!path_contains(s, leaf, c->leaf)) continue;
-        if (grown)
+        if (c == grown || !path_contains(s, leaf, c->leaf)) continue;
+        if (grown) {
             chain_remove(s, c);
-        else
+            *ret_news = true;
+        } else {
             grown = c;
+        }
     }
     if (!grown) return store_agent_add_chain(s, a, leaf, last_used);
-    chain_move(s, grown, leaf);
+    if (grown->leaf != leaf) chain_move(s, grown, leaf);
     chain_renew(grown, last_used);
     return ERR_OK;
 }
@@ -253,23 +264,16 @@ enum err store_agents_adopt(struct store *s, const char *id, struct store_node *
         mark_path(s, a->chains[i]->leaf);
         if (path_contains(s, a->chains[i]->leaf, leaf)) return ERR_OK;
     }
-    return chain_grow(s, a, leaf, leaf->last_used);
+    bool news = false;
+    return chain_grow(s, a, leaf, leaf->last_used, &news);
 }
 
 /* ---- note ---- */
 
-/* The chain of a that ends at leaf is the newest now. *ret_news: the database has to hear of it. */
 static enum err note_chain(struct store *s, struct store_agent *a, struct store_node *leaf, bool *ret_news) {
-    struct agent_chain *c = chain_at(a, leaf);
-    int64_t now = store_now_s();
     list_remove(&s->agents, &a->node);
     list_push_back(&s->agents, &a->node);
-    *ret_news = c == NULL;
-    if (c) {
-        chain_renew(c, now);
-        return ERR_OK;
-    }
-    enum err err = chain_grow(s, a, leaf, now);
+    enum err err = chain_grow(s, a, leaf, store_now_s(), ret_news);
     if (a->n_chains == 0) store_agent_remove(s, a);
     return err;
 }

@@ -47,6 +47,7 @@ struct store_agent {
     char *id;      /* owned */
     uint64_t hash; /* of id: what tails' owner says */
     bool pinned;
+    bool renewed; /* the row lacks a last use, or the order of chains */
     int64_t last_used;
     uint32_t n_chains;
     struct agent_chain *chains[CHAINS_PER_AGENT_MAX]; /* oldest first; owned */
@@ -68,6 +69,7 @@ enum store_refused {
     STORE_REFUSED_VERSION,
     STORE_REFUSED_MISMATCH,
     STORE_REFUSED_MISSING,
+    STORE_REFUSED_UNREADABLE,
     STORE_REFUSED_COUNT
 };
 const char *store_refused_name(enum store_refused why);
@@ -173,6 +175,7 @@ void store_agents_retreat(struct store *s, struct store_node *leaf);
 /* Names a chain that was found in the folder, unless its agent has it already. */
 enum err store_agents_adopt(struct store *s, const char *id, struct store_node *leaf) NODISCARD;
 uint64_t store_owner_of(const char *agent); /* 0 for "" */
+void store_agents_renewed(struct store *s); /* those whose row lacks a last use are to be written */
 /* Row of an agent as the database wants it. */
 void store_agent_row(const struct store_agent *a, struct index_agent *ret);
 

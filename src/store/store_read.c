@@ -64,6 +64,7 @@ const char *store_refused_name(enum store_refused why) {
     case STORE_REFUSED_VERSION: return "version";
     case STORE_REFUSED_MISMATCH: return "mismatch";
     case STORE_REFUSED_MISSING: return "missing";
+    case STORE_REFUSED_UNREADABLE: return "unreadable";
     case STORE_REFUSED_COUNT: break;
     }
     return "?";
@@ -71,10 +72,12 @@ const char *store_refused_name(enum store_refused why) {
 
 void store_count_refused(struct store *s, enum err err) {
     s->counters.corrupt++;
-    s->refused[err == ERR_VERSION     ? STORE_REFUSED_VERSION
-               : err == ERR_MISMATCH  ? STORE_REFUSED_MISMATCH
-               : err == ERR_NOT_FOUND ? STORE_REFUSED_MISSING
-                                      : STORE_REFUSED_CORRUPT]++;
+    enum store_refused why = STORE_REFUSED_CORRUPT;
+    if (err == ERR_VERSION) why = STORE_REFUSED_VERSION;
+    if (err == ERR_MISMATCH) why = STORE_REFUSED_MISMATCH;
+    if (err == ERR_NOT_FOUND) why = STORE_REFUSED_MISSING;
+    if (err == ERR_IO) why = STORE_REFUSED_UNREADABLE;
+    s->refused[why]++;
 }
 
 /* ---- plan ---- */
@@ -240,10 +243,11 @@ static enum err read_part(struct store *s, const struct store_node *n, enum stor
     return ERR_OK;
 }
 
-/* What a bad part costs: the base part its block, the window part only itself. */
+/* What a bad part costs: the base part its block, the window part only itself. One that can't be read is forgotten until
+ * the next start, else every plan would lead to it again. */
 static void part_failed(struct store *s, struct store_node *n, enum store_part part, enum err err,
                         const char *reason) {
-    if (err == ERR_NOMEM || err == ERR_LIMIT || err == ERR_IO) return; /* the file may be good */
+    if (err == ERR_NOMEM || err == ERR_LIMIT) return; /* ours to mend */
     char hex[HASH128_HEX_SIZE], name[HASH128_HEX_SIZE + 8];
     hash128_hex(n->name, hex);
     snprintf(name, sizeof name, "%s.%s", hex, part == STORE_PART_BASE ? "kv" : "win");
@@ -254,7 +258,9 @@ static void part_failed(struct store *s, struct store_node *n, enum store_part p
     struct store_path path = store_path_part(s, n, part);
     uint64_t size = part == STORE_PART_BASE ? n->base_bytes : n->window_bytes;
     struct disk_stat st;
-    if (err != ERR_NOT_FOUND) {
+    if (err == ERR_IO) {
+        s->stray_bytes += disk_bytes_of(size);
+    } else if (err != ERR_NOT_FOUND) {
         if (s->disk->stat(s->disk->ctx, path.s, &st) == ERR_OK) size = st.size_bytes;
         store_quarantine_file(s, path.s, name, size);
     }
@@ -263,7 +269,10 @@ static void part_failed(struct store *s, struct store_node *n, enum store_part p
         store_row_stale(s, n);
         return;
     }
-    if (n->window_bytes) (void)s->disk->remove(s->disk->ctx, store_path_part(s, n, STORE_PART_WINDOW).s);
+    if (n->window_bytes) {
+        enum err removed = s->disk->remove(s->disk->ctx, store_path_part(s, n, STORE_PART_WINDOW).s);
+        if (removed && removed != ERR_NOT_FOUND) s->stray_bytes += disk_bytes_of(n->window_bytes);
+    }
     store_forget_block(s, n);
 }
 

@@ -232,7 +232,7 @@ static UNUSED uint32_t rig_cached(struct store *s, struct hash128 tag, const int
         uint32_t got = p.n_tokens;
         store_plan_free(&p);
         if (!err) return got;
-        if (err == ERR_IO || err == ERR_NOMEM) return 0;
+        if (err == ERR_NOMEM) return 0;
     }
 }
 
