@@ -107,6 +107,7 @@ bool room_leave(struct room *r, struct sequence *s) {
     bool saved = save_sequence(r, s, SAVE_LEAVING);
     if (!saved && now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S) return false;
     if (!saved) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
+    if (s->agent[0] && (!saved || !r->cache_on)) r->left_unsaved++;
     sequence_drop(r, s);
     return true;
 }
@@ -160,12 +161,13 @@ static bool sequence_is_saved(const struct sequence *s) {
     return s->noted == s->n_tokens && s->n_tokens > 0;
 }
 
-static void resident_write(struct json_out *w, const struct sequence *s) {
-    if (!s->agent[0]) return;
+static uint64_t resident_write(struct json_out *w, const struct sequence *s) {
+    if (!s->agent[0]) return 0;
     json_key(w, s->agent), json_obj(w);
     json_key(w, "tokens"), json_u64(w, s->n_tokens);
     json_key(w, "saved"), json_boolean(w, sequence_is_saved(s));
     json_end(w);
+    return 1;
 }
 
 /* An agent may have several sequences; keys must not repeat. The newest one speaks for it. */
@@ -191,10 +193,10 @@ static void publish_residents(struct room *r) {
     json_key(&w, "agents"), json_obj(&w);
     uint64_t n = 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->seq && !spoken_for(r, t->seq)) resident_write(&w, t->seq), n++;
+        if (t->seq && !spoken_for(r, t->seq)) n += resident_write(&w, t->seq);
     }
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (!spoken_for(r, s)) resident_write(&w, s), n++;
+        if (!spoken_for(r, s)) n += resident_write(&w, s);
     }
     json_end(&w);
     json_end(&w);

@@ -75,7 +75,7 @@ struct room {
     uint32_t n_jobs; /* the disk thread has */
     uint32_t takes_left;
     bool residents_changed, residents_posted;
-    uint64_t written_blocks, written_bytes; /* since the eviction began */
+    uint64_t written_blocks, written_bytes, left_unsaved; /* since the eviction began */
     struct {
         int32_t *tokens;
         uint32_t n;

@@ -1,0 +1,121 @@
+/* The splice of known conversations into a prompt, with the fake engine's tokens (bytes and four specials) plus made-up
+ * ones: a conversation's tokens need not be what the tokenizer makes of its text, which is the point. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "check_run.h"
+#include "gguf_tiny.h"
+#include "seat/engine_fake.h"
+#include "seat/prompt.h"
+
+static struct engine *e;
+
+static void open_model(const char *architecture) {
+    char path[] = "/tmp/test_prompt_XXXXXX", why[256];
+    close(mkstemp(path));
+    ck_assert(gguf_tiny_write(path, &(struct gguf_tiny){.architecture = architecture}));
+    struct engine_model m;
+    struct engine_load_params p = {.path = path, .kv = KV_F16};
+    ck_assert_int_eq(engine_open(&e), ERR_OK);
+    ck_assert_msg(engine_load(e, &p, &m, why, sizeof why) == ERR_OK, "%s", why);
+    unlink(path);
+}
+
+static uint32_t ids_of(const char *text, int32_t *ids) {
+    int32_t *got = NULL;
+    uint32_t n = 0;
+    ck_assert_int_eq(engine_tokenize(e, text, strlen(text), true, true, &got, &n), ERR_OK);
+    memcpy(ids, got, n * sizeof *got);
+    mem_free(got);
+    return n;
+}
+
+/* How many tokens of a conversation with this text are taken for the prompt. */
+static uint32_t spliced(const char *conversation, const char *text) {
+    int32_t chain[256], *ids = NULL;
+    uint32_t n = 0, taken = 0;
+    struct prompt_chain c = {chain, ids_of(conversation, chain)};
+    ck_assert_int_eq(prompt_tokenize(e, text, strlen(text), &c, 1, &ids, &n, &taken), ERR_OK);
+    ck_assert(memcmp(ids, chain, taken * sizeof *ids) == 0);
+    struct buf all = BUF(0);
+    for (uint32_t i = 0; i < n; i++)
+        if (!(i == 0 && ids[0] == engine_bos(e) && strncmp(text, "<|bos|>", 7) != 0))
+            ck_assert_int_eq(engine_piece(e, ids[i], true, &all), ERR_OK);
+    ck_assert(all.size == strlen(text) && memcmp(all.data, text, all.size) == 0);
+    buf_free(&all);
+    mem_free(ids);
+    return taken;
+}
+
+START_TEST(a_whole_conversation_is_taken) {
+    open_model("llama");
+    ck_assert_uint_eq(spliced("one two", "one two three"), 7);
+    ck_assert_uint_eq(spliced("one two", "one two"), 7);
+    ck_assert_uint_eq(spliced("one two", "other"), 0);
+    engine_free(e);
+}
+END_TEST
+
+START_TEST(no_word_is_cut) {
+    open_model("llama");
+    ck_assert_uint_eq(spliced("The", "These are"), 0);
+    ck_assert_uint_eq(spliced("Hel", "Hello"), 0);
+    ck_assert_uint_eq(spliced("Hello", "Hello, you"), 5);
+    engine_free(e);
+}
+END_TEST
+
+START_TEST(a_part_is_taken_up_to_a_turns_border) {
+    open_model("llama");
+    ck_assert_uint_eq(spliced("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nold",
+                              "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nnew"),
+                      11);
+    ck_assert_uint_eq(spliced("<|im_start|>user\nhi", "<|im_start|>user\nho"), 0); /* one token is no gain */
+    engine_free(e);
+}
+END_TEST
+
+START_TEST(
+    a_prompt_inside_a_conversation_is_its_beginning) { /* the same request again, after it was answered */
+    open_model("llama");
+    ck_assert_uint_eq(spliced("Question? Answer.", "Question?"), 9);
+    engine_free(e);
+}
+END_TEST
+
+START_TEST(the_beginning_of_text_is_not_doubled) {
+    open_model("gemma3");
+    int32_t *ids = NULL;
+    uint32_t n = 0, taken = 0;
+    ck_assert_int_ge(engine_bos(e), 0);
+    ck_assert_int_eq(prompt_tokenize(e, "<|bos|>hi", 9, NULL, 0, &ids, &n, &taken), ERR_OK);
+    ck_assert_uint_eq(n, 3);
+    mem_free(ids);
+    ck_assert_int_eq(prompt_tokenize(e, "hi", 2, NULL, 0, &ids, &n, &taken), ERR_OK);
+    ck_assert_uint_eq(n, 3);
+    mem_free(ids);
+    ck_assert_uint_eq(spliced("one two", "one two three"), 8); /* with it */
+    ck_assert_uint_eq(spliced("<|bos|>one two", "one two three"), 0);
+    engine_free(e);
+}
+END_TEST
+
+START_TEST(the_longest_wins) {
+    open_model("llama");
+    int32_t a[64], b[64], *ids = NULL;
+    struct prompt_chain chains[] = {{a, ids_of("once upon", a)}, {b, ids_of("once upon a time", b)}};
+    uint32_t n = 0, taken = 0;
+    ck_assert_int_eq(prompt_tokenize(e, "once upon a time there", 22, chains, 2, &ids, &n, &taken), ERR_OK);
+    ck_assert_uint_eq(taken, 16);
+    mem_free(ids);
+    engine_free(e);
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {
+        a_whole_conversation_is_taken,        no_word_is_cut,
+        a_part_is_taken_up_to_a_turns_border, a_prompt_inside_a_conversation_is_its_beginning,
+        the_beginning_of_text_is_not_doubled, the_longest_wins};
+    return CHECK_RUN("prompt", tests);
+}
