@@ -144,6 +144,7 @@ enum err store_agent_delete(struct store *s, const char *model, const char *agen
                             uint64_t *ret_files, uint64_t *ret_bytes) {
     *ret_agents = 0;
     *ret_files = *ret_bytes = 0;
+    if (store_is_fenced(s)) return ERR_LOCKED;
     enum err err = ERR_OK;
     LIST_EACH(&s->agents, struct store_agent, node, a) {
         if (!model_matches(a->model, model) || strcmp(a->id, agent) != 0) continue;
@@ -176,6 +177,7 @@ static void delete_model(struct deletion *d, struct store_model *m) {
 
 enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_files, uint64_t *ret_bytes) {
     *ret_files = *ret_bytes = 0;
+    if (store_is_fenced(s)) return ERR_LOCKED;
     enum err err = ERR_OK;
     LIST_EACH(&s->map.models, struct store_model, node, m) {
         if (!model_matches(m, model)) continue;

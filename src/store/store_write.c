@@ -320,11 +320,10 @@ static struct put_plan plan_put(const struct store_block *b, const struct store_
 
 static enum err may_put(struct store *s, const struct store_block *b, uint64_t need,
                         struct store_node *guard) {
+    if (store_is_fenced(s)) return ERR_LOCKED;
     roll_day(s);
     if (!b->leaving && s->day_bytes + need > s->write_per_day_bytes) return ERR_LIMIT;
-    enum err err = store_make_room(s, need, guard);
-    if (!err && store_is_fenced(s)) err = ERR_LOCKED;
-    return err;
+    return store_make_room(s, need, guard);
 }
 
 static enum err put_base(struct store *s, const struct store_block *b, struct store_model *m,

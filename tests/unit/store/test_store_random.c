@@ -159,7 +159,8 @@ static void play(uint64_t budget, bool twin_agents, int steps) {
             store_free(s);
             s = rig_open_with(budget, NULL);
         } else if (what == 15) {
-            struct store *again = rig_open_with(budget, NULL); /* the first is not closed: as after kill -9 */
+            rig_generation++; /* the first is not closed before: as after kill -9 */
+            struct store *again = rig_open_with(budget, NULL);
             store_free(s);
             s = again;
         } else {
