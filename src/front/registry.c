@@ -95,12 +95,15 @@ static enum err settings_apply(struct registry *r, struct model *m) {
     settings_clear(m);
     enum kv_type kv = section && section->kv >= 0 ? (enum kv_type)section->kv : r->config->kv;
     bool repack = section && section->repack;
-    if (kv != m->kv || repack != m->repack) m->measure.known = false;
+    uint64_t pool = section ? section->pool_bytes : 0;
+    uint32_t context = section && section->context ? section->context : r->config->context;
+    if (kv != m->kv || repack != m->repack || pool != m->pool_bytes || context != m->context)
+        m->measure.known = false;
     m->kv = kv;
     m->repack = repack;
-    m->context = section && section->context ? section->context : r->config->context;
+    m->context = context;
     m->pin = section && section->pin;
-    m->pool_bytes = section ? section->pool_bytes : 0;
+    m->pool_bytes = pool;
     bool family = section && section->template_name && !scan_template_is_file(section->template_name);
     m->template_family = mem_strdup(family ? section->template_name : "");
     if (!m->template_family) return ERR_NOMEM;
@@ -221,7 +224,7 @@ static enum err model_update(struct registry *r, struct model *m, const struct s
 }
 
 enum err registry_apply(struct registry *r, const struct scan_result *result,
-                        bool (*in_use)(const struct model *m)) {
+                        bool (*in_use)(const void *ctx, const struct model *m), const void *ctx) {
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < r->n_models; i++) r->models[i]->seen = false;
     for (uint32_t i = 0; !err && i < result->n_found; i++) {
@@ -239,7 +242,7 @@ enum err registry_apply(struct registry *r, const struct scan_result *result,
             m->file_gone = true;
             bool sits = m->state == MODEL_SEATED || m->state == MODEL_LOADING;
             if (!sits && m->state != MODEL_GONE) registry_set_state(r, m, MODEL_GONE, "its file is gone");
-            if (!sits && !in_use(m)) {
+            if (!sits && !in_use(ctx, m)) {
                 model_free(m);
                 continue;
             }

@@ -1,7 +1,11 @@
 /* registry.h - the models that are known, what is known about each, and under which names they answer.
- *   AVAILABLE --swap--> LOADING --> SEATED --swap--> AVAILABLE        LOADING --> FAILED (cools down) -->
- * LOADING the file went: GONE (forgotten when nothing refers to it)         the file can never be loaded:
- * INVALID A state is changed by registry_set_state() only. Pure data: what is on the disk comes from scan.h.
+ *
+ *   AVAILABLE --swap--> LOADING --> SEATED --swap--> AVAILABLE
+ *   LOADING --> FAILED, until it has cooled down
+ *   any but LOADING and SEATED --its file went--> GONE, forgotten when nothing refers to it
+ *   any but LOADING and SEATED --can never be loaded--> INVALID, until its file changes
+ *
+ * A state is changed by registry_set_state() only. Pure data: what is on the disk comes from scan.h.
  * Thread: the control thread's (before front_start: the main thread's). */
 #ifndef HOTSEAT_FRONT_REGISTRY_H
 #define HOTSEAT_FRONT_REGISTRY_H
@@ -35,9 +39,12 @@ struct model {
     uint64_t pool_bytes;
     char *template_family, *template_source; /* "" when there is none */
     struct admission_measure measure;
-    int64_t left_seat_ns; /* INT64_MIN: never sat */
-    struct list waiting;  /* dispatch.c's: streams in order */
-    uint32_t running;     /* dispatch.c's */
+    bool measure_wanted;    /* validate.c's */
+    uint64_t look_ticket;   /* turn.c's: the look at the disk before its swap */
+    uint32_t cached_agents; /* as the seat last said */
+    int64_t left_seat_ns;   /* INT64_MIN: never sat */
+    struct list waiting;    /* dispatch.c's: streams in order */
+    uint32_t running;       /* dispatch.c's */
     bool seen;
 };
 
@@ -50,7 +57,7 @@ void registry_free(struct registry *r);
 
 /* Takes over what a look at the disk found (result stays the caller's). in_use: must not be forgotten yet. */
 enum err registry_apply(struct registry *r, const struct scan_result *result,
-                        bool (*in_use)(const struct model *m)) NODISCARD;
+                        bool (*in_use)(const void *ctx, const struct model *m), const void *ctx) NODISCARD;
 /* New [model] sections: aliases and settings count from the next load on. */
 enum err registry_set_sections(struct registry *r, const struct config *config) NODISCARD;
 

@@ -253,8 +253,8 @@ static void *scan_thread(void *arg) {
             struct scan_result *result = NULL;
             enum err err = scan_run(s, &result);
             if (err) log_warn("models.scan", "error=%s", log_q(err_text(err)));
-            s->post(s->ctx, result); /* NULL: this look found nothing out */
-            atomic_store(&s->asked, false);
+            atomic_store(&s->asked, false); /* before the post: its receiver may ask again at once */
+            s->post(s->ctx, result);        /* NULL: this look found nothing out */
         }
         mem_free(mail);
         if (stop) return NULL;
@@ -277,9 +277,11 @@ static enum err mail_post(struct scan *s, struct scan_mail m) {
     return err;
 }
 
-void scan_again(struct scan *s) {
-    if (atomic_exchange(&s->asked, true)) return;
-    if (mail_post(s, (struct scan_mail){0})) atomic_store(&s->asked, false); /* the next round asks again */
+bool scan_again(struct scan *s) {
+    if (atomic_exchange(&s->asked, true)) return true;
+    if (!mail_post(s, (struct scan_mail){0})) return true;
+    atomic_store(&s->asked, false);
+    return false;
 }
 
 enum err scan_job(struct scan *s, void (*fn)(void *arg), void *arg) {

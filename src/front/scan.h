@@ -38,7 +38,8 @@ enum err scan_open(const struct config *config, struct scan **ret) NODISCARD;
 void scan_free(struct scan *s); /* ends and joins the thread */
 enum err scan_run(struct scan *s, struct scan_result **ret) NODISCARD;
 enum err scan_start(struct scan *s, void (*post)(void *ctx, struct scan_result *result), void *ctx) NODISCARD;
-void scan_again(struct scan *s); /* does nothing while one is under way or asked for */
+bool scan_again(
+    struct scan *s); /* true: a look was asked for, a result (or NULL) will be posted; false: ask later */
 /* Runs fn(arg) on the scan thread, after what was asked before. ERR_QUEUE_FULL. */
 enum err scan_job(struct scan *s, void (*fn)(void *arg), void *arg) NODISCARD;
 /* New [model] sections, on the scan thread (from a scan_job) or before scan_start(). */

@@ -23,8 +23,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TURNS_STAY_FACTOR 9                    /* theta / (1 - theta) at a utilisation of 0.9 */
-#define TURNS_STAY_MAX_NS INT64_C(30000000000) /* big models swap in 15-30 s: 9 times that would be minutes  \
+#define TURNS_STAY_FACTOR 9 /* theta / (1 - theta) at a utilisation of 0.9 */
+#define TURNS_STAY_MAX_NS                                                                                    \
+    INT64_C(30000000000) /* big models swap in 15-30 s: 9 times that would be minutes  \
                                                 */
 #define TURNS_PATIENCE_MAX_NS INT64_C(5000000000)
 

@@ -1,0 +1,454 @@
+/* dispatch.c - requests for inference: bound to their model when they arrive, waiting in its queue, running in the seat.
+ * A stream is in exactly one list; its last reply is sent exactly once (stream_end), whoever ends it. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <sys/random.h>
+#endif
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "front/front_impl.h"
+
+#define TOKENS_ROOM_MIN 64
+
+/* ---- streams ---- */
+
+static void stream_free(struct stream *t) {
+    request_free(t->request);
+    mem_free(t->tokens);
+    mem_free(t);
+}
+
+static void queue_gauges(struct front *f, const struct model *m) {
+    metrics_queue_depth(f->metrics, m->id, (int64_t)m->waiting.count);
+    metrics_set(f->metrics, METRIC_REQUESTS_WAITING, f->n_waiting);
+    metrics_set(f->metrics, METRIC_STREAMS_RUNNING, (int64_t)f->running.count);
+}
+
+/* Out of the list it is in. */
+static void stream_unlink(struct front *f, struct stream *t) {
+    if (t->running) {
+        list_remove(&f->running, &t->node);
+        t->model->running--;
+        t->running = false;
+        if (!f->running.count) swap_on_drained(&f->swap, f->now_ns);
+    } else if (list_linked(&t->node)) {
+        list_remove(&t->model->waiting, &t->node);
+        f->n_waiting--;
+    }
+    queue_gauges(f, t->model);
+    f->schedule = true;
+}
+
+/* By age: a parked stream is older than all that came after it, so it goes to the head, in order. */
+static void insert_by_age(struct list *l, struct stream *t) {
+    struct list before;
+    list_init(&before);
+    for (struct list_node *n; (n = list_first(l)) && CONTAINER_OF(n, struct stream, node)->id < t->id;) {
+        list_remove(l, n);
+        list_push_front(&before, n);
+    }
+    list_push_front(l, &t->node);
+    for (struct list_node *n; (n = list_first(&before));) {
+        list_remove(&before, n);
+        list_push_front(l, n);
+    }
+}
+
+void stream_push(struct front *f, struct stream *t) {
+    if (t->submits)
+        insert_by_age(&t->model->waiting, t);
+    else
+        list_push_back(&t->model->waiting, &t->node);
+    f->n_waiting++;
+    f->schedule = true;
+    queue_gauges(f, t->model);
+}
+
+/* The last reply is out. A stream that the seat still has stays there until the seat has let go of it. */
+void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome) {
+    if (!t->ended) metrics_request(f->metrics, t->model->id, outcome);
+    t->ended = true;
+    if (t->running) return;
+    stream_unlink(f, t);
+    stream_free(t);
+}
+
+void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_s, const char *text) {
+    if (!t->ended) {
+        struct reply *r = reply_error(t->request->client, err, text ? "%s" : NULL, text);
+        if (r) {
+            r->retry_after_s = retry_s;
+            r->model = mem_strdup(t->model->id);
+        }
+        (void)front_reply(f, r); /* it is the last one anyway */
+    }
+    stream_end(f, t,
+               err == ERR_CANCELED         ? METRIC_OUTCOME_CANCELED
+               : err == ERR_DRAIN_CANCELED ? METRIC_OUTCOME_SWAP_CANCELED
+               : err == ERR_ENGINE_DIED    ? METRIC_OUTCOME_ENGINE_DIED
+                                           : METRIC_OUTCOME_ERROR);
+}
+
+static struct stream *running_find(struct front *f, uint64_t id) {
+    LIST_EACH(&f->running, struct stream, node, t) {
+        if (t->id == id) return t;
+    }
+    return NULL;
+}
+
+/* ---- arrival ---- */
+
+struct model *dispatch_default_model(struct front *f) {
+    struct swap *s = &f->swap;
+    if (swap_busy(s)) { /* who comes next will answer soonest */
+        struct model *next = s->rolling_back ? s->from : s->to;
+        if (next) return next;
+    }
+    if (s->seated) return s->seated;
+    struct model *last = s->last_seated;
+    if (last && last->state != MODEL_GONE && last->state != MODEL_INVALID) return last;
+    struct model *m = NULL;
+    if (f->config->model && strcmp(f->config->model, "none"))
+        m = registry_find(f->registry, f->config->model);
+    return m && m->state != MODEL_GONE ? m : registry_first(f->registry);
+}
+
+uint32_t retry_after_s(const struct front *f, int64_t at_ns) {
+    int64_t left = (at_ns - f->now_ns + NS_PER_S - 1) / NS_PER_S;
+    return left < 1 ? 1 : left > 3600 ? 3600 : (uint32_t)left;
+}
+
+static struct model *bind(struct front *f, struct request *q) {
+    bool named = q->model && *q->model && strcmp(q->model, "default");
+    struct model *m = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);
+    if (m && m->state != MODEL_GONE) return m;
+    struct reply *r =
+        named ? reply_error(q->client, ERR_MODEL_UNKNOWN, "no model is named \"%.200s\"", q->model)
+              : reply_error(q->client, ERR_MODEL_UNKNOWN, "there is no model here");
+    if (r) r->param = mem_strdup("model");
+    (void)front_reply(f, r);
+    return NULL;
+}
+
+static bool refuse_if_full(struct front *f, struct request *q, const struct model *m) {
+    if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX) return false;
+    front_reply_error(f, q, ERR_QUEUE_FULL, RETRY_SHORT_S, "%zu requests wait for %s, %u in all",
+                      m->waiting.count, m->id, f->n_waiting);
+    return true;
+}
+
+/* Whether only the admin may bring this model, and has not. */
+static bool refuse_if_not_auto(struct front *f, struct request *q, const struct model *m) {
+    const struct swap *s = &f->swap;
+    if (f->settings.turns.auto_swap || m == s->seated || (swap_busy(s) && m == s->to)) return false;
+    if (!s->seated && !(swap_busy(s) && s->to)) return false; /* an empty seat is filled */
+    front_reply_error(f, q, ERR_AUTO_SWAP_OFF, 0, "%s is not seated and only the admin may swap", m->id);
+    return true;
+}
+
+static bool draw_seed(struct request *q) {
+    return q->seed_given || !getentropy(&q->submit.seed, sizeof q->submit.seed);
+}
+
+static struct stream *stream_new(struct front *f, struct request *q, struct model *m) {
+    struct stream *t = mem_alloc(sizeof *t);
+    if (!t || !draw_seed(q)) {
+        mem_free(t);
+        return NULL;
+    }
+    t->request = q;
+    t->model = m;
+    t->id = ++f->last_stream;
+    t->waits_since_ns = f->now_ns;
+    t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
+    return t;
+}
+
+void dispatch_request(struct front *f, struct request *q) {
+    struct refusal no = {0};
+    if (f->stop) {
+        front_reply_error(f, q, ERR_STOPPING, RETRY_SHORT_S, "%s", err_text(ERR_STOPPING));
+        request_free(q);
+        return;
+    }
+    struct model *m = bind(f, q);
+    bool refused = !m || refuse_if_full(f, q, m) || refuse_if_not_auto(f, q, m);
+    if (!refused && validate_model(f, m, &no) == VERDICT_NO) {
+        front_reply_details(f, q, no.err, no.retry_after_s, TAKE(no.details), no.text);
+        refused = true;
+    }
+    struct stream *t = refused ? NULL : stream_new(f, q, m);
+    if (t) {
+        stream_push(f, t);
+        return;
+    }
+    if (!refused) front_reply_error(f, q, ERR_NOMEM, RETRY_SHORT_S, "%s", err_text(ERR_NOMEM));
+    metrics_request(f->metrics, m ? m->id : NULL, METRIC_OUTCOME_REFUSED);
+    request_free(q);
+}
+
+/* ---- into the seat ---- */
+
+static int64_t overlap_ns(int64_t a0, int64_t a1, int64_t b0, int64_t b1) {
+    int64_t from = a0 > b0 ? a0 : b0, to = a1 < b1 ? a1 : b1;
+    return to > from ? to - from : 0;
+}
+
+/* How much of its wait was the swap that brought its model: told apart from waiting for a turn. */
+static void note_wait(struct front *f, struct stream *t) {
+    int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : t->waits_since_ns;
+    if (t->submits) return;
+    if (f->last_swap_to == t->model)
+        t->swap_ns = overlap_ns(arrived, f->now_ns, f->last_swap.started_ns, f->last_swap.ended_ns);
+    t->queue_ns = f->now_ns - arrived - t->swap_ns;
+    if (t->queue_ns < 0) t->queue_ns = 0;
+    metrics_observe(f->metrics, METRIC_HISTOGRAM_QUEUE_WAIT, f->now_ns - arrived);
+}
+
+static bool submit(struct front *f, struct stream *t) {
+    struct msg m = {.type = MSG_TYPE_SUBMIT, .submit = t->request->submit};
+    m.submit.request = t->id;
+    m.submit.replay = (struct msg_tokens){.ids = t->tokens, .n = t->n_tokens};
+    if (!f->config->debug) m.submit.debug = 0;
+    if (!seat_send(f, &m)) return false; /* the death of the seat is told elsewhere */
+    note_wait(f, t);
+    list_remove(&t->model->waiting, &t->node);
+    f->n_waiting--;
+    list_push_back(&f->running, &t->node);
+    t->model->running++;
+    t->running = true;
+    t->moved = false;
+    t->submitted_ns = f->now_ns;
+    if (t->submits++) metrics_add(f->metrics, METRIC_STREAMS_RESUBMITTED, 1);
+    if (f->running.count == 1) f->seat_progress_ns = f->now_ns;
+    queue_gauges(f, t->model);
+    log_debug("stream.submit", "stream=%llu request=%s model=%s replay=%u", (unsigned long long)t->id,
+              log_q(t->request->request_id ? t->request->request_id : ""), log_q(t->model->id), t->n_tokens);
+    return true;
+}
+
+void dispatch_streams(struct front *f) {
+    struct model *m = f->swap.seated;
+    if (f->swap.state != SWAP_SERVING || !m || f->stop > STOP_DRAIN) return;
+    while (f->running.count < f->config->parallel) {
+        struct stream *t = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
+        if (!t || !moves_may_submit(f, t) || !submit(f, t)) return;
+    }
+}
+
+/* ---- what the seat says about them ---- */
+
+static struct reply *reply_for(struct stream *t, enum reply_kind kind) {
+    struct reply *r = reply_new(t->request->client, kind);
+    if (r && !(r->model = mem_strdup(t->model->id))) {
+        reply_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+/* The client is too slow, or there was no memory for it: its work ends. */
+static void give_up(struct front *f, struct stream *t) {
+    metrics_add(f->metrics, METRIC_REPLIES_DROPPED, 1);
+    struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
+    (void)seat_send(f, &m);
+    stream_fail(f, t, ERR_QUEUE_FULL, RETRY_SHORT_S, "too many answers wait to be sent");
+}
+
+static void on_started(struct front *f, struct stream *t, const struct msg_started *m) {
+    if (t->entered || t->ended) return;
+    t->entered = true;
+    t->prompt_tokens = m->prompt_tokens;
+    t->cached_tokens = m->cached_tokens;
+    struct reply *r = reply_for(t, REPLY_ENTERED);
+    if (r) {
+        r->done.prompt_tokens = m->prompt_tokens;
+        r->done.cached_tokens = m->cached_tokens;
+    }
+    if (!front_reply(f, r)) give_up(f, t);
+}
+
+static bool tokens_keep(struct stream *t, const struct msg_tokens *tokens) {
+    if (t->n_tokens + tokens->n > t->room) {
+        uint32_t room = t->room + t->room / 2 + TOKENS_ROOM_MIN + tokens->n;
+        int32_t *grown = mem_realloc(t->tokens, room * sizeof *grown);
+        if (!grown) return false;
+        t->tokens = grown;
+        t->room = room;
+    }
+    if (tokens->n) memcpy(t->tokens + t->n_tokens, tokens->ids, tokens->n * sizeof *tokens->ids);
+    t->n_tokens += tokens->n;
+    return true;
+}
+
+static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
+    if (t->ended) return;
+    if (!tokens_keep(t, &m->tokens)) {
+        give_up(f, t);
+        return;
+    }
+    if (m->tokens.n) {
+        t->moved = true;
+        if (t->must_move) f->schedule = true; /* the next survivor may go on */
+        t->must_move = false;
+        metrics_add(f->metrics, METRIC_TOKENS_GENERATED, m->tokens.n);
+        if (!t->first_token_ns) {
+            t->first_token_ns = f->now_ns;
+            int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : f->now_ns;
+            metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
+        }
+    }
+    if (!m->text.size && !m->reasoning.size && !m->tool_calls.size) return;
+    struct reply *r = reply_for(t, REPLY_DELTA);
+    if (r) { /* the bytes change hands */
+        r->text = m->text;
+        r->reasoning = m->reasoning;
+        r->tool_calls = m->tool_calls;
+        m->text = m->reasoning = m->tool_calls = (struct msg_bytes){0};
+    }
+    if (!front_reply(f, r)) give_up(f, t);
+}
+
+static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
+    stream_unlink(f, t);
+    metrics_add(f->metrics, METRIC_TOKENS_READ, m->prefill_tokens);
+    metrics_add(f->metrics, METRIC_TOKENS_REUSED, m->cached_tokens);
+    if (!t->ended) {
+        struct reply *r = reply_for(t, REPLY_DONE);
+        if (r) {
+            r->agent = t->request->submit.agent && *t->request->submit.agent
+                           ? mem_strdup(t->request->submit.agent)
+                           : NULL;
+            r->queue_ns = t->queue_ns;
+            r->swap_ns = t->swap_ns;
+            r->debug = f->config->debug && t->request->submit.debug;
+            r->done = *m;
+            *m = (struct msg_done){0}; /* its strings went along */
+            if (t->submits > 1)
+                r->done.cached_tokens = t->cached_tokens; /* what its own wait was shortened by */
+        }
+        (void)front_reply(f, r);
+    }
+    stream_end(f, t, METRIC_OUTCOME_OK);
+}
+
+static void on_failed(struct front *f, struct stream *t, const struct msg_failed *m) {
+    enum err err = m->err && m->err < ERR_COUNT ? (enum err)m->err : ERR_INTERNAL;
+    stream_unlink(f, t);
+    if (!t->ended) {
+        struct reply *r = reply_error(t->request->client, err, m->text && *m->text ? "%s" : NULL, m->text);
+        if (r) {
+            if (m->param && *m->param) r->param = mem_strdup(m->param);
+            if (err_retryable(err)) r->retry_after_s = RETRY_SHORT_S;
+        }
+        (void)front_reply(f, r);
+    }
+    stream_end(f, t, err == ERR_CANCELED ? METRIC_OUTCOME_CANCELED : METRIC_OUTCOME_ERROR);
+}
+
+void dispatch_msg(struct front *f, struct msg *m) {
+    uint64_t id = m->type == MSG_TYPE_STARTED  ? m->started.request
+                  : m->type == MSG_TYPE_DELTA  ? m->delta.request
+                  : m->type == MSG_TYPE_DONE   ? m->done.request
+                  : m->type == MSG_TYPE_FAILED ? m->failed.request
+                                               : m->parked.request;
+    struct stream *t = running_find(f, id);
+    f->seat_progress_ns = f->now_ns;
+    if (!t) return;
+    switch ((int)m->type) { /* int: the caller has picked these */
+    case MSG_TYPE_STARTED: on_started(f, t, &m->started); break;
+    case MSG_TYPE_DELTA: on_delta(f, t, &m->delta); break;
+    case MSG_TYPE_DONE: on_done(f, t, &m->done); break;
+    case MSG_TYPE_FAILED: on_failed(f, t, &m->failed); break;
+    default:
+        stream_unlink(f, t);
+        moves_parked(f, t);
+        break;
+    }
+}
+
+/* ---- leaving early ---- */
+
+static void cancel(struct front *f, struct stream *t) {
+    t->canceled = true;
+    if (t->running) {
+        struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
+        (void)seat_send(f, &m);
+    }
+    stream_fail(f, t, ERR_CANCELED, 0, NULL);
+}
+
+bool dispatch_cancel_client(struct front *f, uint64_t client) {
+    LIST_EACH(&f->running, struct stream, node, t) {
+        if (t->request->client == client) return cancel(f, t), true;
+    }
+    for (uint32_t i = 0; i < registry_count(f->registry); i++) {
+        LIST_EACH(&registry_at(f->registry, i)->waiting, struct stream, node, t) {
+            if (t->request->client == client) return cancel(f, t), true;
+        }
+    }
+    return false;
+}
+
+void dispatch_cancel(struct front *f, uint64_t client) {
+    if (dispatch_cancel_client(f, client) || events_cancel_client(f, client) ||
+        query_cancel_client(f, client))
+        return;
+    (void)turn_cancel_client(f, client);
+}
+
+void dispatch_cancel_running(struct front *f) {
+    LIST_EACH(&f->running, struct stream, node, t) {
+        struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
+        (void)seat_send(f, &m);
+        stream_fail(f, t, ERR_DRAIN_CANCELED, retry_after_s(f, f->now_ns + swap_eta_ns(&f->swap, f->now_ns)),
+                    NULL);
+    }
+}
+
+void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_t retry_s,
+                         const char *details, const char *text) {
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
+        stream_end(f, t, METRIC_OUTCOME_REFUSED);
+    }
+}
+
+/* ---- signs of life ---- */
+
+/* A guess, and called one: what is left of a swap, or the swap to come, and the turns before it. */
+int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t position) {
+    const struct swap *s = &f->swap;
+    int64_t eta = 0;
+    if (swap_busy(s)) eta = swap_eta_ns(s, f->now_ns);
+    const struct model *next = swap_busy(s) ? s->to : s->seated;
+    if (m != next) {
+        int64_t stay_until =
+            f->turn_at_ns != INT64_MAX && f->turn_at_ns > f->now_ns ? f->turn_at_ns - f->now_ns : 0;
+        eta += stay_until + swap_cost_ns(s, next, m);
+    }
+    return eta + (int64_t)(position / f->config->parallel) * NS_PER_S;
+}
+
+void dispatch_waiting(struct front *f) {
+    for (uint32_t i = 0; i < registry_count(f->registry); i++) {
+        struct model *m = registry_at(f->registry, i);
+        uint32_t position = 0;
+        LIST_EACH(&m->waiting, struct stream, node, t) {
+            position++;
+            if (!t->request->stream || f->now_ns < t->next_waiting_ns) continue;
+            t->next_waiting_ns = f->now_ns + WAITING_EVERY_NS;
+            struct reply *r = reply_for(t, REPLY_WAITING);
+            if (r) {
+                r->position = position;
+                r->eta_ms = dispatch_eta_ns(f, m, position) / NS_PER_MS;
+            }
+            (void)front_reply(f, r); /* a sign of life less is no reason to end a request */
+        }
+    }
+}

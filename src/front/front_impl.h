@@ -1,0 +1,266 @@
+/* front_impl.h - the front from inside: what its files share. Everything here belongs to the control thread, but for what
+ * says otherwise.
+ *   front.c     life, mailboxes, the loop          dispatch.c  queues, streams in the seat
+ *   seat.c      the seat's process and its messages moves.c     streams that lost their seat
+ *   validate.c  looking at a model before its swap turn.c      admin's swaps, and whose turn it is
+ *   admin.c     answers in JSON                    query.c     questions that the seat answers
+ *   events.c    event clients                      reload.c, stop.c */
+#ifndef HOTSEAT_FRONT_FRONT_IMPL_H
+#define HOTSEAT_FRONT_FRONT_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/json.h"
+#include "base/mailbox.h"
+#include "front/front.h"
+#include "front/metrics.h"
+#include "front/registry.h"
+#include "front/scan.h"
+#include "front/seat_process.h"
+#include "front/swap.h"
+#include "front/turns.h"
+
+#define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
+#define RESCAN_NS INT64_C(3000000000)        /* files come and go */
+#define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
+#define WAITING_EVERY_NS INT64_C(4500000000) /* at least every 5 s */
+#define RETRY_SHORT_S 5                      /* Retry-After when nothing better is known */
+#define QUERY_LIMIT_NS INT64_C(10000000000)  /* a question waits that long for a seat and its answer */
+
+/* ---- streams: one for each INFER request ---- */
+
+/* A stream's list is its state: its model's `waiting`, or the front's `running`. */
+struct stream {
+    struct list_node node;
+    struct request *request;
+    struct model *model;
+    uint64_t id; /* order of arrival, and the seat's name for it */
+    bool running;
+    bool entered;   /* the client knows */
+    bool canceled;  /* the client left, or a swap ended it: what comes is dropped */
+    bool ended;     /* the last reply is out; the seat has yet to let go */
+    bool moved;     /* a new token came since it was last submitted */
+    bool must_move; /* it was there at a counted death: goes on alone until it has moved */
+    uint32_t deaths, submits;
+    int32_t *tokens; /* all generated so far: the replay */
+    uint32_t n_tokens, room;
+    int64_t waits_since_ns; /* arrival, or when it was parked */
+    int64_t next_waiting_ns;
+    int64_t queue_ns, swap_ns, submitted_ns;
+    uint32_t prompt_tokens, cached_tokens; /* of the first time it entered */
+    int64_t first_token_ns;
+};
+
+/* ---- the front's own mail ---- */
+
+enum mail_kind { MAIL_SCANNED, MAIL_RELOAD, MAIL_RELOADED, MAIL_STOP };
+struct mail {
+    enum mail_kind kind;
+    struct scan_result *scanned;
+    struct config *config; /* RELOADED: NULL with why */
+    char why[512];
+    uint64_t client; /* RELOAD, RELOADED: 0 for SIGHUP */
+};
+
+/* ---- waiting for something ---- */
+
+struct query { /* a question to the seat, and who asked */
+    struct list_node node;
+    struct request *request;
+    uint64_t op; /* 0: not sent yet */
+    int64_t deadline_ns;
+};
+struct swap_wait { /* an admin's swap or offload that waits: for its model's look, its turn, or its end */
+    struct list_node node;
+    struct request *request;
+    struct model *to; /* NULL: offload */
+    uint64_t ticket;  /* the look at the disk it waits for; 0: done */
+    uint64_t id;      /* the operation it began or joined; 0: none yet */
+    bool joined;
+};
+struct event_client {
+    struct list_node node;
+    uint64_t client;
+};
+
+enum stop_step { STOP_NO, STOP_DRAIN, STOP_PARK, STOP_SAVE, STOP_EXIT, STOP_DONE };
+
+struct measuring { /* one model at a time */
+    struct seat_process *process;
+    struct model *model;
+    struct file_identity identity; /* of the file it looked at */
+    bool greeted;                  /* READY came: what follows is the file's doing */
+    bool second;                   /* with the pool that the first one allowed */
+    struct admission_measure first;
+    uint64_t op;
+    int64_t deadline_ns;
+};
+
+struct settings { /* what a reload may change; the rest is in config */
+    struct turns_settings turns;
+    int64_t drain_timeout_ns;
+    uint64_t cache_disk_bytes, cache_write_per_day_bytes;
+    int log_level;
+};
+
+struct front {
+    const struct config *config;
+    struct settings settings;
+    struct front_sink sink;
+    struct metrics *metrics;
+    struct registry *registry;
+    struct scan *scan;
+    struct mailbox *requests; /* struct request */
+    struct mailbox *cancels;  /* clients as pointers */
+    struct mailbox *inbox;    /* struct mail */
+    pthread_t thread;
+    bool started;
+    int lock_fd;
+    char *seat_program;
+    _Atomic int readiness;
+    _Atomic bool closed; /* nothing is taken any more */
+    int64_t now_ns;      /* of this round of the loop */
+    int64_t next_janitor_ns, next_scan_ns;
+    uint64_t scans_done;
+    bool scan_running, scan_again;
+
+    /* the seat */
+    struct seat_process *seat;
+    struct seat_process *leaving[8]; /* ended, not reaped */
+    uint32_t n_leaving;
+    bool start_wanted; /* as soon as the last one is gone */
+    bool first_seat_done;
+    bool first_pending; /* the first model is being looked at or loaded */
+    uint64_t generation, last_op;
+    bool seat_greeted; /* READY came */
+    char *engine, *engine_version;
+    struct msg_stats stats;
+    uint64_t seat_baseline_bytes;
+    int64_t seat_progress_ns; /* last sign that streams get on */
+    struct swap swap;
+    struct swap_ops swap_ops;
+    struct swap_record last_swap; /* for the share of a request's wait that was a swap */
+    struct model *last_swap_to;
+
+    struct list running; /* streams in the seat */
+    uint32_t n_waiting;
+    uint64_t last_stream;
+    int64_t idle_since_ns;
+    int64_t turn_at_ns; /* ask turns again then */
+    bool schedule;      /* something has changed */
+
+    struct measuring measuring;
+    struct list queries, swap_waits, events;
+    uint32_t event_percent;
+    struct list unsent; /* last replies that found no room: tried again */
+
+    enum stop_step stop;
+    int64_t stop_deadline_ns;
+    uint64_t stop_op;
+};
+
+/* ---- replies (front.c) ---- */
+/* Takes r over (NULL: there was no memory for it). False: the client must be given up; a last reply is kept and tried again. */
+bool front_reply(struct front *f, struct reply *r);
+void front_reply_error(struct front *f, const struct request *q, enum err err, uint32_t retry_after_s,
+                       const char *fmt, ...) PRINTF_LIKE(5, 6);
+void front_reply_json(struct front *f, uint64_t client, int http_status,
+                      struct buf *body); /* body is taken */
+/* The same with further members: details as in struct reply, taken. */
+void front_reply_details(struct front *f, const struct request *q, enum err err, uint32_t retry_after_s,
+                         char *details, const char *text);
+void front_update_readiness(struct front *f);
+void front_scan(struct front *f); /* looks at the disk soon */
+uint64_t front_scan_ticket(
+    struct front *f); /* asks for a look that begins after now: done when scans_done reaches it */
+
+/* ---- seat.c ---- */
+void seat_ops_init(struct front *f);
+bool seat_send(struct front *f, const struct msg *m); /* false: there is no seat, or it is gone */
+void seat_receive(struct front *f);
+void seat_flush(struct front *f);
+void seat_kill(struct front *f, const char *why);
+void seat_reap(struct front *f);
+void seat_leave(struct front *f, struct seat_process *p); /* to the list of those that end */
+void seat_look_for_hangs(struct front *f);
+int64_t seat_hang_deadline_ns(const struct front *f);
+
+/* ---- dispatch.c ---- */
+void dispatch_request(struct front *f, struct request *q); /* takes q */
+void dispatch_streams(struct front *f);                    /* into the seat, as many as may run */
+void dispatch_msg(struct front *f, struct msg *m);         /* STARTED, DELTA, DONE, FAILED, PARKED */
+void dispatch_cancel(struct front *f, uint64_t client);
+bool dispatch_cancel_client(struct front *f, uint64_t client); /* true: it was a stream's */
+void dispatch_waiting(struct front *f);                        /* signs of life for those who wait */
+void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_t retry_after_s,
+                         const char *details, const char *text);
+void dispatch_cancel_running(struct front *f);         /* a swap's deadline, on_deadline cancel */
+struct model *dispatch_default_model(struct front *f); /* what "default" means now; NULL */
+void stream_push(struct front *f, struct stream *t);   /* into its model's queue, by age */
+void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome);
+void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
+int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t position);
+uint32_t retry_after_s(const struct front *f, int64_t at_ns);
+
+/* ---- moves.c ---- */
+void moves_seat_died(struct front *f); /* every running stream goes back to its queue, or ends */
+void moves_parked(struct front *f, struct stream *t);
+bool moves_may_submit(struct front *f,
+                      const struct stream *t); /* survivors of a counted death go on one at a time */
+
+/* ---- validate.c ---- */
+enum verdict { VERDICT_OK, VERDICT_PENDING, VERDICT_NO };
+struct refusal {
+    enum err err;
+    uint32_t retry_after_s;
+    char *details; /* caller frees */
+    char text[1024];
+};
+/* May this model be loaded now? PENDING: it is being measured, ask again. seated models are always OK. */
+enum verdict validate_model(struct front *f, struct model *m, struct refusal *why);
+enum err validate_plan(struct front *f, const struct model *m, struct admission *ret, char *why,
+                       size_t why_size);
+void validate_measured(struct front *f); /* messages of the measuring seat */
+void validate_tick(struct front *f);
+void validate_abort(struct front *f);
+
+/* ---- turn.c ---- */
+void turn_swap_request(struct front *f, struct request *q); /* SWAP and OFFLOAD; takes q */
+void turn_schedule(struct front *f);
+void turn_swap_ended(struct front *f, const struct swap_record *r);
+bool turn_cancel_client(struct front *f, uint64_t client);
+void turn_fail_waits(struct front *f, enum err err, const char *text);
+void turn_measure_failed(struct front *f, struct model *m, enum err err, const char *reason);
+void turn_first_model(struct front *f); /* at start: --model */
+
+/* ---- admin.c, query.c, events.c ---- */
+void admin_request(struct front *f, struct request *q); /* takes q */
+void admin_swap_object(struct json_out *w, const struct swap_record *r, const char *status);
+void admin_models(struct front *f, const struct request *q);
+void admin_ps(struct front *f, const struct request *q,
+              const struct msg_bytes *agents);      /* agents: the seat's JSON, NULL */
+void query_ask(struct front *f, struct request *q); /* takes q */
+void query_reply(struct front *f, struct msg_reply *m);
+void query_send_all(struct front *f); /* a seat is there again */
+void query_seat_died(struct front *f);
+void query_tick(struct front *f);
+bool query_cancel_client(struct front *f, uint64_t client);
+void query_fail_all(struct front *f, enum err err);
+void events_add(struct front *f, struct request *q); /* takes q */
+bool events_cancel_client(struct front *f, uint64_t client);
+void events_end(struct front *f);
+void events_swap(struct front *f); /* state, step or percentage have changed */
+void events_say(struct front *f, const char *event, struct buf *body); /* body is taken */
+struct json_out events_begin(struct front *f, struct buf *body); /* an open object with the time in it */
+
+/* ---- reload.c, stop.c ---- */
+void reload_begin(struct front *f, uint64_t client);
+void reload_done(struct front *f, struct mail *mail); /* mail stays the caller's */
+void front_settings_from(struct front *f, const struct config *c);
+void stop_begin(struct front *f);
+void stop_tick(struct front *f);
+void stop_msg(struct front *f, const struct msg *m);
+void stop_seat_gone(struct front *f);
+
+#endif

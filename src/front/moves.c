@@ -1,0 +1,60 @@
+/* moves.c - streams that lost their seat: parked by a swap, or their process died. They go back to the head of their model's
+ * queue with the tokens generated so far, and are fed those again when their model returns.
+ *
+ * Deaths are counted, because one request may be what kills the engine. A stream that brought no new token since it was last
+ * submitted counts a death; at the second one it ends. When a death was counted nobody knows yet whose fault it was: the
+ * survivors then go on one at a time, each alone among those that have not moved, until each has brought a token. */
+#include "base/log.h"
+#include "base/must.h"
+#include "front/front_impl.h"
+
+#define DEATHS_MAX 2
+
+void moves_parked(struct front *f, struct stream *t) {
+    if (t->ended) {
+        stream_end(f, t, METRIC_OUTCOME_CANCELED);
+        return;
+    }
+    t->waits_since_ns = f->now_ns;
+    t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
+    metrics_add(f->metrics, METRIC_STREAMS_PARKED, 1);
+    if (swap_busy(&f->swap)) f->swap.record.parked++;
+    stream_push(f, t);
+}
+
+void moves_seat_died(struct front *f) {
+    bool counted = false;
+    LIST_EACH(&f->running, struct stream, node, t) {
+        if (!t->ended && !t->moved) counted = true;
+    }
+    LIST_EACH(&f->running, struct stream, node, t) {
+        list_remove(&f->running, &t->node);
+        t->model->running--;
+        t->running = false;
+        if (t->ended) {
+            stream_end(f, t, METRIC_OUTCOME_CANCELED);
+            continue;
+        }
+        if (!t->moved) t->deaths++;
+        t->must_move = t->must_move || counted;
+        t->waits_since_ns = f->now_ns;
+        t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
+        stream_push(f, t);
+        if (t->deaths < DEATHS_MAX) continue;
+        log_warn("stream.lost", "stream=%llu request=%s deaths=%u", (unsigned long long)t->id,
+                 log_q(t->request->request_id ? t->request->request_id : ""), t->deaths);
+        metrics_add(f->metrics, METRIC_STREAMS_LOST, 1);
+        stream_fail(f, t, ERR_ENGINE_DIED, 0, NULL);
+    }
+}
+
+bool moves_may_submit(struct front *f, const struct stream *t) {
+    LIST_EACH(&f->running, struct stream, node, r) {
+        if (r->must_move && !r->ended) return false; /* one of them is being tried */
+    }
+    if (t->must_move) return true;
+    LIST_EACH(&t->model->waiting, struct stream, node, w) {
+        if (w->must_move) return false; /* they are older and stand before it; never overtaken */
+    }
+    return true;
+}

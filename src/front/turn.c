@@ -1,0 +1,357 @@
+/* turn.c - which swap comes next: what an admin asked for, in order, and then whose turn it is (turns.h). Before every
+ * swap the model's file is looked at once more, because it may have changed since the last scan. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "front/front_impl.h"
+
+/* ---- answers to those who asked for a swap ---- */
+
+static void wait_free(struct front *f, struct swap_wait *w) {
+    if (list_linked(&w->node)) list_remove(&f->swap_waits, &w->node);
+    request_free(w->request);
+    mem_free(w);
+}
+
+static void wait_fail(struct front *f, struct swap_wait *w, const struct refusal *no, char *details) {
+    if (w->request)
+        front_reply_details(f, w->request, no->err, no->retry_after_s, details, no->text);
+    else
+        mem_free(details);
+    wait_free(f, w);
+}
+
+/* Nothing had to be moved. */
+static void wait_answer_idle(struct front *f, struct swap_wait *w, const char *status) {
+    struct buf body = BUF(4096);
+    struct json_out j = json_out_into(&body);
+    const char *id = f->swap.seated ? f->swap.seated->id : NULL;
+    json_obj(&j);
+    json_key(&j, "status"), json_str(&j, status);
+    json_key(&j, "from"), json_str(&j, id);
+    json_key(&j, "to"), json_str(&j, id);
+    json_end(&j);
+    if (w->request) front_reply_json(f, w->request->client, 200, &body);
+    buf_free(&body);
+    wait_free(f, w);
+}
+
+static void wait_answer_begun(struct front *f, struct swap_wait *w) {
+    struct buf body = BUF(4096);
+    struct json_out j = json_out_into(&body);
+    json_obj(&j);
+    json_key(&j, "id"), json_u64(&j, w->id);
+    json_key(&j, "state"), json_str(&j, swap_state_name(f->swap.state));
+    json_key(&j, "to"), json_str(&j, w->to ? w->to->id : NULL);
+    json_end(&j);
+    front_reply_json(f, w->request->client, 202, &body);
+    wait_free(f, w);
+}
+
+static void wait_answer_done(struct front *f, struct swap_wait *w, const struct swap_record *r) {
+    if (r->outcome == SWAP_OK) {
+        struct buf body = BUF(16384);
+        struct json_out j = json_out_into(&body);
+        admin_swap_object(&j, r, w->joined ? "joined" : w->to ? "swapped" : "offloaded");
+        front_reply_json(f, w->request->client, 200, &body);
+        buf_free(&body);
+        wait_free(f, w);
+        return;
+    }
+    bool back = r->outcome == SWAP_ROLLED_BACK;
+    struct refusal no = {.err = ERR_SWAP_FAILED};
+    snprintf(no.text, sizeof no.text, "%s could not be loaded: %s; %s%s", r->to, r->reason,
+             back ? r->from : "the seat is empty", back ? " is back" : "");
+    wait_fail(f, w, &no, mem_printf("\"rolled_back\":%s", back ? "true" : "false"));
+}
+
+/* ---- an admin's request ---- */
+
+static bool conflicts(const struct front *f, const struct model *to) {
+    if (swap_busy(&f->swap)) return f->swap.to != to || f->swap.rolling_back;
+    const struct swap_wait *first = LIST_ENTRY(list_first(&f->swap_waits), struct swap_wait, node);
+    return first && first->to != to;
+}
+
+void turn_swap_request(struct front *f, struct request *q) {
+    struct model *to = NULL;
+    if (q->verb == REQUEST_SWAP) {
+        bool named = q->model && strcmp(q->model, "default");
+        to = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);
+        if (!to || to->state == MODEL_GONE) {
+            struct reply *r = reply_error(q->client, ERR_MODEL_UNKNOWN, "no model is named \"%.200s\"",
+                                          q->model ? q->model : "");
+            if (r) r->param = mem_strdup("model");
+            (void)front_reply(f, r);
+            metrics_add(f->metrics, METRIC_SWAPS_REFUSED, 1);
+            request_free(q);
+            return;
+        }
+    }
+    if (!q->wait && conflicts(f, to)) {
+        front_reply_error(f, q, ERR_SWAP_CONFLICT, RETRY_SHORT_S, "another swap is under way");
+        request_free(q);
+        return;
+    }
+    struct swap_wait *w = mem_alloc(sizeof *w);
+    if (!w) {
+        front_reply_error(f, q, ERR_NOMEM, RETRY_SHORT_S, "%s", err_text(ERR_NOMEM));
+        request_free(q);
+        return;
+    }
+    w->request = q;
+    w->to = to;
+    list_push_back(&f->swap_waits, &w->node);
+    bool seated_and_quiet = !swap_busy(&f->swap) && to == f->swap.seated;
+    if (to && !seated_and_quiet) w->ticket = front_scan_ticket(f);
+    if (swap_busy(&f->swap) && f->swap.to == to && !f->swap.rolling_back) {
+        w->id = f->swap.record.id;
+        w->joined = true;
+        if (!q->wait) wait_answer_begun(f, w);
+    }
+    f->schedule = true;
+}
+
+bool turn_cancel_client(struct front *f, uint64_t client) {
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
+        if (!w->request || w->request->client != client) continue;
+        front_reply_error(f, w->request, ERR_CANCELED, 0, "%s", err_text(ERR_CANCELED));
+        wait_free(
+            f,
+            w); /* a swap that began goes on: others may have joined, and half a swap is no place to stop */
+        return true;
+    }
+    return false;
+}
+
+void turn_fail_waits(struct front *f, enum err err, const char *text) {
+    struct refusal no = {.err = err, .retry_after_s = RETRY_SHORT_S};
+    snprintf(no.text, sizeof no.text, "%s", text);
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
+        wait_fail(f, w, &no, NULL);
+    }
+}
+
+/* ---- beginning ---- */
+
+static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, const struct request *q) {
+    int64_t cost = swap_cost_ns(&f->swap, f->swap.seated, to);
+    struct swap_order order = {.to = to,
+                               .cause = cause,
+                               .drain_timeout_ns = f->settings.drain_timeout_ns,
+                               .hold_ns = turns_stay_ns(&f->settings.turns, cost)};
+    if (q && q->drain_timeout_ns >= 0) order.drain_timeout_ns = q->drain_timeout_ns;
+    if (q && q->hold_ns >= 0) order.hold_ns = q->hold_ns;
+    if (q) order.cancel_at_deadline = q->cancel_on_deadline;
+    if (to) to->look_ticket = 0;
+    f->turn_at_ns = INT64_MAX;
+    return swap_begin(&f->swap, &order, f->now_ns);
+}
+
+static void join_all(struct front *f, struct swap_wait *first, struct model *to) {
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
+        if (w->id || w->to != to || w == first) continue;
+        w->id = first->id;
+        w->joined = true;
+    }
+}
+
+/* The first model could not be seated: the server lives, and says why. */
+static void first_failed(struct front *f, struct swap_wait *w, const struct refusal *no) {
+    log_error("start.model", "model=%s err=%s why=%s", log_q(w->to->id), err_name(no->err), log_q(no->text));
+    f->first_pending = false;
+    wait_free(f, w);
+    swap_mark_failed(&f->swap);
+}
+
+/* True: look at the next one; false: it waits, or has begun. */
+static bool wait_step(struct front *f, struct swap_wait *w) {
+    if (f->scans_done < w->ticket) return false;
+    if (w->to == f->swap.seated) {
+        wait_answer_idle(f, w, w->to ? "already_seated" : "already_empty");
+        return true;
+    }
+    struct refusal no = {0};
+    enum verdict verdict = w->to ? validate_model(f, w->to, &no) : VERDICT_OK;
+    if (verdict == VERDICT_PENDING) return false;
+    if (verdict == VERDICT_NO) {
+        metrics_add(f->metrics, METRIC_SWAPS_REFUSED, 1);
+        char *details = TAKE(no.details);
+        if (w->request)
+            wait_fail(f, w, &no, details);
+        else {
+            mem_free(details);
+            first_failed(f, w, &no);
+        }
+        return true;
+    }
+    w->id = begin(f, w->to, w->request ? SWAP_CAUSE_ADMIN : SWAP_CAUSE_START, w->request);
+    /* It may be over already: then turn_swap_ended() did not know this wait yet. */
+    join_all(f, w, w->to);
+    if (!w->request)
+        wait_free(f, w);
+    else if (!w->request->wait)
+        wait_answer_begun(f, w);
+    return false;
+}
+
+/* An operation that ends inside swap_begin() (an empty seat whose load is refused at once) leaves its waits behind. */
+static void waits_of_the_past(struct front *f) {
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
+        if (w->id && w->id == f->last_swap.id && w->request) wait_answer_done(f, w, &f->last_swap);
+    }
+}
+
+static bool admin_step(struct front *f) {
+    waits_of_the_past(f);
+    while (!swap_busy(&f->swap) && f->swap_waits.count) {
+        struct swap_wait *w = LIST_ENTRY(list_first(&f->swap_waits), struct swap_wait, node);
+        if (!wait_step(f, w)) break;
+    }
+    waits_of_the_past(f);
+    return f->swap_waits.count > 0 || swap_busy(&f->swap);
+}
+
+/* ---- whose turn ---- */
+
+static bool may_run(struct front *f, struct model *m) {
+    if (!m->waiting.count || m == f->swap.seated) return false;
+    if (m->state == MODEL_FAILED) (void)registry_cooling(f->registry, m, f->now_ns);
+    if (!m->measure.known && m->state == MODEL_AVAILABLE) m->measure_wanted = true;
+    return m->state == MODEL_AVAILABLE && m->measure.known;
+}
+
+static void note_idle(struct front *f, bool has_work) {
+    if (has_work)
+        f->idle_since_ns = INT64_MAX;
+    else if (f->idle_since_ns == INT64_MAX)
+        f->idle_since_ns = f->now_ns;
+}
+
+/* The policy says: now. One more look at the disk, one more at the memory, then it begins. */
+static void turn_to(struct front *f, struct model *m) {
+    if (!m->look_ticket) m->look_ticket = front_scan_ticket(f);
+    if (f->scans_done < m->look_ticket) return;
+    struct refusal no;
+    enum verdict verdict = validate_model(f, m, &no);
+    if (verdict == VERDICT_OK) {
+        (void)begin(f, m, SWAP_CAUSE_TURN, NULL);
+    } else if (verdict == VERDICT_NO) {
+        m->look_ticket = 0;
+        metrics_add(f->metrics, METRIC_SWAPS_REFUSED, 1);
+        dispatch_fail_queue(f, m, no.err, no.retry_after_s, no.details, no.text);
+    }
+    mem_free(no.details);
+}
+
+void turn_schedule(struct front *f) {
+    f->schedule = false;
+    f->turn_at_ns = INT64_MAX;
+    dispatch_streams(f);
+    struct model *seated = f->swap.seated;
+    bool has_work = f->running.count || (seated && seated->waiting.count);
+    note_idle(f, has_work);
+    if (admin_step(f) || f->stop) return;
+    static struct turns_queue queues[MODELS_MAX];
+    static struct model *models[MODELS_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < registry_count(f->registry) && n < MODELS_MAX; i++) {
+        struct model *m = registry_at(f->registry, i);
+        if (!may_run(f, m)) continue;
+        struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
+        queues[n] = (struct turns_queue){.oldest_ns = first->waits_since_ns,
+                                         .left_seat_ns = m->left_seat_ns,
+                                         .swap_ns = swap_cost_ns(&f->swap, seated, m)};
+        models[n++] = m;
+    }
+    struct turns_input in = {.now_ns = f->now_ns,
+                             .seated = seated != NULL,
+                             .seated_has_work = has_work,
+                             .seated_since_ns = f->swap.seated_since_ns,
+                             .idle_since_ns = f->idle_since_ns,
+                             .hold_until_ns = f->swap.hold_until_ns,
+                             .others = queues,
+                             .n_others = n,
+                             .settings = f->settings.turns};
+    struct turns_decision d = turns_decide(&in);
+    if (d.action == TURNS_WAIT) f->turn_at_ns = d.until_ns;
+    if (d.action == TURNS_SWAP) turn_to(f, models[d.target]);
+}
+
+/* ---- the end of a swap ---- */
+
+static void count_swap(struct front *f, const struct swap_record *r) {
+    static const enum metric_histogram STEPS[STEP_COUNT] = {
+        [STEP_DRAIN] = METRIC_HISTOGRAM_STEP_DRAIN,   [STEP_EVICT] = METRIC_HISTOGRAM_STEP_EVICT,
+        [STEP_UNLOAD] = METRIC_HISTOGRAM_STEP_UNLOAD, [STEP_START] = METRIC_HISTOGRAM_STEP_START,
+        [STEP_LOAD] = METRIC_HISTOGRAM_STEP_LOAD,     [STEP_CONFIGURE] = METRIC_HISTOGRAM_STEP_CONFIGURE};
+    static const enum metric COUNTS[2][3] = {
+        {METRIC_SWAPS_HOT_OK, METRIC_SWAPS_HOT_ROLLED_BACK, METRIC_SWAPS_HOT_FAILED},
+        {METRIC_SWAPS_PROCESS_OK, METRIC_SWAPS_PROCESS_ROLLED_BACK, METRIC_SWAPS_PROCESS_FAILED}};
+    if (r->not_returned) metrics_add(f->metrics, METRIC_SWAPS_NOT_RETURNED, 1);
+    for (int s = STEP_DRAIN; s < STEP_COUNT; s++)
+        if (r->step_ns[s] > 0) metrics_observe(f->metrics, STEPS[s], r->step_ns[s]);
+    if (r->cause != SWAP_CAUSE_ADMIN && r->cause != SWAP_CAUSE_TURN) return;
+    metrics_add(f->metrics, COUNTS[r->process][r->outcome - SWAP_OK], 1);
+    metrics_observe(f->metrics, METRIC_HISTOGRAM_SWAP_TOTAL, r->ended_ns - r->started_ns);
+}
+
+void turn_swap_ended(struct front *f, const struct swap_record *r) {
+    count_swap(f, r);
+    f->last_swap = *r;
+    f->last_swap_to = r->outcome == SWAP_OK ? f->swap.seated : NULL;
+    f->first_pending = false;
+    f->schedule = true;
+    f->idle_since_ns = INT64_MAX; /* the new model's idleness begins when it is seen to have no work */
+    struct buf body = BUF(16384);
+    struct json_out w = events_begin(f, &body);
+    json_key(&w, "swap");
+    admin_swap_object(&w, r, NULL);
+    json_end(&w);
+    events_say(f,
+               r->outcome == SWAP_OK            ? "swap_done"
+               : r->outcome == SWAP_ROLLED_BACK ? "rollback"
+                                                : "swap_failed",
+               &body);
+    if (r->outcome != SWAP_OK && r->to[0]) {
+        struct model *m = registry_find(f->registry, r->to);
+        bool cools = m && m->state == MODEL_FAILED;
+        char text[1024];
+        snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
+        if (m)
+            dispatch_fail_queue(f, m, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
+                                cools ? retry_after_s(f, m->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+    }
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, wait) {
+        if (wait->id == r->id && wait->request) wait_answer_done(f, wait, r);
+    }
+}
+
+void turn_measure_failed(struct front *f, struct model *m, enum err err, const char *reason) {
+    if (err == ERR_MODEL_INVALID) return; /* the model's state tells those who wait for it */
+    struct refusal no = {.err = err, .retry_after_s = RETRY_SHORT_S};
+    snprintf(no.text, sizeof no.text, "%s", reason);
+    LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
+        if (w->to != m || w->id) continue;
+        if (w->request)
+            wait_fail(f, w, &no, NULL);
+        else
+            first_failed(f, w, &no);
+    }
+}
+
+void turn_first_model(struct front *f) {
+    const char *name = f->config->model;
+    struct model *m = name && !strcmp(name, "none") ? NULL
+                      : name                        ? registry_find(f->registry, name)
+                                                    : registry_first(f->registry);
+    struct swap_wait *w = m ? mem_alloc(sizeof *w) : NULL;
+    if (!w) return; /* an empty seat */
+    w->to = m;
+    f->first_pending = true;
+    list_push_back(&f->swap_waits, &w->node);
+    f->schedule = true;
+}

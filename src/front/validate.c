@@ -1,0 +1,243 @@
+/* validate.c - before a swap: can this model be loaded now? Known and readable says the scan; what it takes says a measuring
+ * seat, a short-lived process that may die of a bad file; whether that fits says admission. All before anything is
+ * unloaded, so that a swap that can't succeed costs the seated model nothing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "front/front_impl.h"
+#include "front/memory.h"
+
+#define MEASURE_CELLS_FIRST (BLOCK_TOKENS) /* cells a sequence, before it is known how many fit */
+#define RETRY_MEMORY_S 10
+
+/* ---- does it fit ---- */
+
+static struct admission_limits limits_of(const struct front *f, const struct model *m) {
+    uint64_t back =
+        f->stats.memory_bytes > f->seat_baseline_bytes ? f->stats.memory_bytes - f->seat_baseline_bytes : 0;
+    uint64_t available = memory_available_bytes();
+    return (struct admission_limits){.memory_bytes = f->config->memory_bytes,
+                                     .group_bytes = memory_limit_bytes(),
+                                     .available_bytes =
+                                         available > UINT64_MAX - back ? UINT64_MAX : available + back,
+                                     .pool_bytes = f->config->pool_bytes,
+                                     .model_pool_bytes = m->pool_bytes,
+                                     .context = m->context,
+                                     .parallel = f->config->parallel};
+}
+
+static const char *human(uint64_t bytes, char *room, size_t room_size) {
+    snprintf(room, room_size, "%.1f MB", (double)bytes / 1048576.0);
+    return room;
+}
+
+/* What it will never get here is "too large"; what it only does not get now may be asked for again. */
+enum err validate_plan(struct front *f, const struct model *m, struct admission *ret, char *why,
+                       size_t why_size) {
+    struct admission_limits limits = limits_of(f, m);
+    char a[32], b[32], c[32], d[32];
+    *ret = (struct admission){0};
+    if (!m->measure.known) {
+        snprintf(why, why_size, "its file has changed and was not measured yet");
+        return ERR_NO_SEAT;
+    }
+    enum err err = admission_plan(&m->measure, &limits, ret);
+    if (!err) return ERR_OK;
+    uint64_t ever = limits.memory_bytes < limits.group_bytes ? limits.memory_bytes : limits.group_bytes;
+    if (ret->needed_bytes <= ever) err = ERR_NO_SEAT;
+    snprintf(why, why_size, "%s needs %s (weights %s, compute %s, the rest KV cells), %s are available",
+             m->id, human(ret->needed_bytes, a, sizeof a), human(m->measure.weights_bytes, b, sizeof b),
+             human(m->measure.compute_bytes, c, sizeof c), human(ret->available_bytes, d, sizeof d));
+    return err;
+}
+
+static enum verdict refuse(struct refusal *why, enum err err, uint32_t retry_s, const char *text) {
+    why->err = err;
+    why->retry_after_s = retry_s;
+    snprintf(why->text, sizeof why->text, "%s", text);
+    return VERDICT_NO;
+}
+
+enum verdict validate_model(struct front *f, struct model *m, struct refusal *why) {
+    char text[512];
+    *why = (struct refusal){0};
+    if (m->state == MODEL_SEATED || m->state == MODEL_LOADING) return VERDICT_OK;
+    if (m->state == MODEL_GONE)
+        return refuse(why, ERR_MODEL_UNKNOWN, 0, m->reason ? m->reason : "its file is gone");
+    if (m->state == MODEL_INVALID)
+        return refuse(why, ERR_MODEL_INVALID, 0, m->reason ? m->reason : err_text(ERR_MODEL_INVALID));
+    if (registry_cooling(f->registry, m, f->now_ns)) {
+        snprintf(text, sizeof text, "%s failed to load: %s", m->id, m->reason ? m->reason : "unknown");
+        return refuse(why, ERR_MODEL_COOLDOWN, retry_after_s(f, m->cooldown_until_ns), text);
+    }
+    if (!m->measure.known) {
+        m->measure_wanted = true;
+        f->schedule = true;
+        return VERDICT_PENDING;
+    }
+    struct admission plan;
+    enum err err = validate_plan(f, m, &plan, text, sizeof text);
+    if (!err) return VERDICT_OK;
+    why->details =
+        mem_printf("\"needed_bytes\":%llu,\"available_bytes\":%llu", (unsigned long long)plan.needed_bytes,
+                   (unsigned long long)plan.available_bytes);
+    return refuse(why, err, err == ERR_NO_SEAT ? RETRY_MEMORY_S : 0, text);
+}
+
+/* ---- the measuring seat ---- */
+
+static void measure_ask(struct front *f, uint32_t n_cells, uint32_t n_seqs) {
+    struct measuring *g = &f->measuring;
+    static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
+    struct msg m = {.type = MSG_TYPE_MEASURE,
+                    .measure = {.op = g->op = ++f->last_op,
+                                .path = g->model->path,
+                                .kv = kv_names[g->model->kv],
+                                .repack = g->model->repack,
+                                .n_cells = n_cells,
+                                .n_seqs = n_seqs,
+                                .threads = f->config->threads}};
+    enum err err = channel_send(seat_process_channel(g->process), &m);
+    if (!err) err = channel_flush(seat_process_channel(g->process));
+    if (err) log_warn("measure.send", "err=%s", err_name(err)); /* its end follows */
+}
+
+static void measure_end(struct front *f) {
+    struct measuring *g = &f->measuring;
+    seat_process_kill(g->process); /* it has said all it had to, or never will */
+    g->model->measure_wanted = false;
+    *g = (struct measuring){0};
+    f->schedule = true;
+}
+
+/* blame: the file is the reason; else whoever waits may ask again. */
+static void measure_failed(struct front *f, bool blame, const char *reason) {
+    struct model *m = f->measuring.model;
+    struct seat_process *p = f->measuring.process;
+    bool same_file = file_identity_equal(&m->identity, &f->measuring.identity);
+    log_warn("measure.failed", "model=%s blame=%d reason=%s", log_q(m->id), blame, log_q(reason));
+    metrics_add(f->metrics, METRIC_MEASURE_FAILURES, 1);
+    measure_end(f);
+    seat_leave(f, p);
+    if (!same_file) { /* another file meanwhile: another look */
+        m->measure_wanted = m->waiting.count > 0;
+        return;
+    }
+    bool idle = m->state == MODEL_AVAILABLE || m->state == MODEL_FAILED;
+    if (blame && idle) registry_set_state(f->registry, m, MODEL_INVALID, reason);
+    dispatch_fail_queue(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, blame ? 0 : RETRY_SHORT_S, NULL,
+                        reason);
+    turn_measure_failed(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, reason);
+}
+
+static void measure_done(struct front *f, const struct msg_measured *got) {
+    struct measuring *g = &f->measuring;
+    struct model *m = g->model;
+    struct admission_measure measure = {.known = true,
+                                        .weights_bytes = got->weights_bytes,
+                                        .compute_bytes = got->compute_bytes,
+                                        .base_bytes_per_token = got->base_bytes_per_token,
+                                        .window_bytes_per_seq = got->window_bytes_per_seq,
+                                        .context_train = got->context_train,
+                                        .n_cells = f->config->parallel * MEASURE_CELLS_FIRST,
+                                        .n_seqs = f->config->parallel};
+    struct admission plan;
+    struct admission_limits limits = limits_of(f, m);
+    limits.available_bytes = UINT64_MAX; /* the largest pool it may ever get: fewer cells take less */
+    if (!g->second && !admission_plan(&measure, &limits, &plan) && plan.n_cells > measure.n_cells) {
+        g->second = true;
+        g->first = measure;
+        g->first.n_cells = plan.n_cells;
+        measure_ask(f, plan.n_cells, plan.n_seqs);
+        return;
+    }
+    if (g->second) measure.n_cells = g->first.n_cells;
+    log_info(
+        "measure.done", "model=%s weights=%llu compute=%llu cells=%u bytes_per_token=%llu window_bytes=%llu",
+        log_q(m->id), (unsigned long long)measure.weights_bytes, (unsigned long long)measure.compute_bytes,
+        measure.n_cells, (unsigned long long)measure.base_bytes_per_token,
+        (unsigned long long)measure.window_bytes_per_seq);
+    metrics_add(f->metrics, METRIC_MEASURES, 1);
+    struct seat_process *p = g->process;
+    if (file_identity_equal(&m->identity, &g->identity)) m->measure = measure;
+    measure_end(f);
+    seat_leave(f, p);
+    struct refusal no;
+    if (validate_model(f, m, &no) == VERDICT_NO)
+        dispatch_fail_queue(f, m, no.err, no.retry_after_s, no.details, no.text);
+    mem_free(no.details);
+}
+
+void validate_measured(struct front *f) {
+    struct measuring *g = &f->measuring;
+    while (g->process) {
+        struct msg m = {0};
+        enum err err = channel_receive(seat_process_channel(g->process), &m);
+        if (err == ERR_NOMEM || (!err && m.type == MSG_NONE)) return;
+        if (err) {
+            char text[128];
+            snprintf(text, sizeof text,
+                     g->greeted ? "the engine ended while it looked at the file"
+                                : "the measuring seat did not start");
+            measure_failed(f, g->greeted, text);
+            return;
+        }
+        if (m.type == MSG_TYPE_READY) g->greeted = true;
+        if (m.type == MSG_TYPE_MEASURED && m.measured.op == g->op) {
+            measure_done(f, &m.measured);
+        } else if (m.type == MSG_TYPE_OP_FAILED && m.op_failed.op == g->op) {
+            bool blame = m.op_failed.err != ERR_NOMEM && m.op_failed.err != ERR_IO &&
+                         m.op_failed.err != ERR_QUEUE_FULL;
+            measure_failed(f, blame,
+                           m.op_failed.text && *m.op_failed.text ? m.op_failed.text
+                                                                 : err_text(ERR_MODEL_INVALID));
+        }
+        msg_free(&m);
+    }
+}
+
+static void measure_begin(struct front *f, struct model *m) {
+    struct measuring *g = &f->measuring;
+    enum err err = seat_process_start(f->seat_program, true, &g->process);
+    if (err) {
+        log_error("measure.start", "err=%s", err_name(err));
+        m->measure_wanted = false;
+        dispatch_fail_queue(f, m, ERR_NO_SEAT, RETRY_SHORT_S, NULL, "no measuring seat can be started");
+        turn_measure_failed(f, m, ERR_NO_SEAT, "no measuring seat can be started");
+        return;
+    }
+    g->model = m;
+    g->identity = m->identity;
+    g->deadline_ns = f->now_ns + f->swap.settings.load_timeout_ns;
+    static char no_cache[] = "";
+    struct msg hello = {.type = MSG_TYPE_HELLO,
+                        .hello = {.cache_dir = no_cache, .log_level = (uint32_t)f->settings.log_level}};
+    err = channel_send(seat_process_channel(g->process), &hello);
+    if (err) log_warn("measure.send", "err=%s", err_name(err));
+    measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST, f->config->parallel);
+}
+
+void validate_tick(struct front *f) {
+    struct measuring *g = &f->measuring;
+    if (g->process && f->now_ns >= g->deadline_ns)
+        measure_failed(f, true, "the engine hung while it looked at the file");
+    for (uint32_t i = 0; i < registry_count(f->registry) && !g->process && !f->stop; i++) {
+        struct model *m = registry_at(f->registry, i);
+        if (!m->measure_wanted) continue;
+        if (m->measure.known || m->state == MODEL_GONE || m->state == MODEL_INVALID)
+            m->measure_wanted = false;
+        else
+            measure_begin(f, m);
+    }
+}
+
+void validate_abort(struct front *f) {
+    if (!f->measuring.process) return;
+    struct seat_process *p = f->measuring.process;
+    measure_end(f);
+    seat_leave(f, p);
+}
