@@ -7,11 +7,10 @@
 #include "cli/http_client.h"
 #include "cli/table.h"
 
-static int agents_tell(const struct json *answer) {
+int cli_agents_print(const struct json *agents) {
     AUTO(table_freep) struct table *t = NULL;
     if (table_open("AGENT|MODEL|>TOKENS|>BLOCKS|>ON DISK|LAST USED|RESIDENT|SAVED|PINNED", &t) != ERR_OK)
         return CLI_REFUSED;
-    const struct json *agents = json_get(answer, "agents");
     for (size_t i = 0; i < json_count(agents); i++) {
         const struct json *a = json_at(agents, i);
         uint64_t used = cli_u64(a, "last_used");
@@ -53,7 +52,7 @@ static int agents_list(const struct cli *c, const char *model) {
     struct json *answer = NULL;
     if (!path) return CLI_REFUSED;
     int status = cli_call(c, &(struct cli_request){"GET", path, NULL, true, false}, &answer);
-    if (status == CLI_DONE && !c->json) status = agents_tell(answer);
+    if (status == CLI_DONE && !c->json) status = cli_agents_print(json_get(answer, "agents"));
     json_free(answer);
     return status;
 }

@@ -187,3 +187,7 @@ uint64_t cli_u64(const struct json *object, const char *key) {
     int64_t v = json_int(json_get(object, key), 0);
     return v < 0 ? 0 : (uint64_t)v;
 }
+
+int64_t cli_ms(const struct json *object, const char *key) {
+    return (int64_t)json_number(json_get(object, key), 0);
+}

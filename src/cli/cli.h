@@ -65,5 +65,7 @@ int cli_print(const struct table *t);
 /* Getters with a default, for answers. */
 const char *cli_text(const struct json *object, const char *key); /* NULL when it is no string */
 uint64_t cli_u64(const struct json *object, const char *key);
+int64_t cli_ms(const struct json *object, const char *key); /* milliseconds may have decimals */
+int cli_agents_print(const struct json *agents);            /* the table of agents, for ps too */
 
 #endif

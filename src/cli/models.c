@@ -21,14 +21,37 @@ static int models_tell(const struct json *answer) {
     return cli_print(t);
 }
 
+/* With those that can't be loaded, and why. */
+static int all_tell(const struct json *answer) {
+    AUTO(table_freep) struct table *t = NULL;
+    if (table_open("MODEL|STATE|ARCHITECTURE|>PARAMETERS|>FILE|>WAITING|REASON", &t) != ERR_OK)
+        return CLI_REFUSED;
+    const struct json *models = json_get(answer, "models");
+    for (size_t i = 0; i < json_count(models); i++) {
+        const struct json *m = json_at(models, i);
+        table_cell(t, cli_text(m, "id"));
+        table_cell(t, cli_text(m, "state"));
+        table_cell(t, cli_text(m, "architecture"));
+        table_cell(t, human_count(cli_u64(m, "parameters")));
+        table_cell(t, human_bytes(cli_u64(m, "file_bytes")));
+        table_cellf(t, "%llu", (unsigned long long)cli_u64(m, "waiting"));
+        table_cell(t, cli_text(m, "reason"));
+    }
+    return cli_print(t);
+}
+
 int cli_models(int argc, char **argv) {
+    const char *all = NULL;
+    const struct cli_option own[] = {
+        {"--all", NULL, &all, "also those that can't be loaded, with the reason (an admin's question)"}};
     struct cli c;
     bool help = false;
-    int status = cli_open(&c, argc, argv, NULL, 0, 0, 0, &help);
+    int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 0, &help);
+    const struct cli_request api = {"GET", "/v1/models", NULL, false, false};
+    const struct cli_request admin = {"GET", "/admin/models/available", NULL, true, false};
     struct json *answer = NULL;
-    if (status == CLI_DONE && !help)
-        status = cli_call(&c, &(struct cli_request){"GET", "/v1/models", NULL, false, false}, &answer);
-    if (status == CLI_DONE && !help && !c.json) status = models_tell(answer);
+    if (status == CLI_DONE && !help) status = cli_call(&c, all ? &admin : &api, &answer);
+    if (status == CLI_DONE && !help && !c.json) status = all ? all_tell(answer) : models_tell(answer);
     json_free(answer);
     cli_close(&c);
     return status;

@@ -14,8 +14,7 @@ int cli_offload(int argc, char **argv) {
     if (status == CLI_DONE && !help && !c.json) {
         const char *from = cli_text(answer, "from");
         if (from)
-            printf("%s has left the seat in %s; it is empty\n", from,
-                   human_ms((int64_t)cli_u64(answer, "total_ms")));
+            printf("%s has left the seat in %s; it is empty\n", from, human_ms(cli_ms(answer, "total_ms")));
         else
             printf("the seat is empty\n");
     }

@@ -9,7 +9,7 @@ static void seat_tell(const struct json *answer) {
     printf("seat: %s, %s", model ? model : "(empty)", state ? state : "?");
     if (to)
         printf(" -> %s %llu %%, about %s left", to, (unsigned long long)cli_u64(seat, "percent"),
-               human_ms((int64_t)cli_u64(seat, "eta_ms")));
+               human_ms(cli_ms(seat, "eta_ms")));
     if (json_get(seat, "memory_bytes")) printf(", %s of memory", human_bytes(cli_u64(seat, "memory_bytes")));
     printf("; %llu running\n", (unsigned long long)cli_u64(answer, "running"));
 }
@@ -25,7 +25,24 @@ static int queues_tell(const struct json *queues) {
         const struct json *q = json_at(queues, i);
         table_cell(t, cli_text(q, "model"));
         table_cellf(t, "%llu", (unsigned long long)cli_u64(q, "waiting"));
-        table_cell(t, human_ms((int64_t)cli_u64(q, "oldest_ms")));
+        table_cell(t, human_ms(cli_ms(q, "oldest_ms")));
+    }
+    putchar('\n');
+    return cli_print(t);
+}
+
+static int streams_tell(const struct json *streams) {
+    if (json_count(streams) == 0) return CLI_DONE;
+    AUTO(table_freep) struct table *t = NULL;
+    if (table_open("STREAM|MODEL|AGENT|STATE|>TOKENS|>SINCE", &t) != ERR_OK) return CLI_REFUSED;
+    for (size_t i = 0; i < json_count(streams); i++) {
+        const struct json *r = json_at(streams, i);
+        table_cell(t, cli_text(r, "request_id"));
+        table_cell(t, cli_text(r, "model"));
+        table_cell(t, cli_text(r, "agent"));
+        table_cell(t, cli_text(r, "state"));
+        table_cellf(t, "%llu", (unsigned long long)cli_u64(r, "tokens"));
+        table_cell(t, human_ms(cli_ms(r, "since_ms")));
     }
     putchar('\n');
     return cli_print(t);
@@ -41,6 +58,11 @@ int cli_ps(int argc, char **argv) {
     if (status == CLI_DONE && !help && !c.json) {
         seat_tell(answer);
         status = queues_tell(json_get(answer, "queues"));
+        if (status == CLI_DONE) status = streams_tell(json_get(answer, "streams"));
+        if (status == CLI_DONE && json_count(json_get(answer, "agents"))) {
+            putchar('\n');
+            status = cli_agents_print(json_get(answer, "agents"));
+        }
     }
     json_free(answer);
     cli_close(&c);

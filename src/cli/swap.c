@@ -19,10 +19,10 @@ static void swap_tell(const struct json *answer) {
     }
     const struct json *steps = json_get(answer, "steps_ms");
     printf("%s -> %s in %s (%s)\n", from ? from : "(empty)", to ? to : "(empty)",
-           human_ms((int64_t)cli_u64(answer, "total_ms")), status);
+           human_ms(cli_ms(answer, "total_ms")), status);
     static const char *const names[] = {"drain", "evict", "unload", "load", "configure"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        printf("  %-10s %s\n", names[i], human_ms((int64_t)cli_u64(steps, names[i])));
+        printf("  %-10s %s\n", names[i], human_ms(cli_ms(steps, names[i])));
     printf("  %llu blocks, %s written; %llu requests parked\n",
            (unsigned long long)cli_u64(answer, "blocks_written"),
            human_bytes(cli_u64(answer, "bytes_written")), (unsigned long long)cli_u64(answer, "parked"));
