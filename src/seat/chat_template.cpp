@@ -20,6 +20,7 @@
 #include <new>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "chat.h"
@@ -676,7 +677,9 @@ uint32_t shim_physical_cores(void) {
     int32_t n = 1;
     char why[64];
     if (guarded(why, sizeof why, [&] { n = common_cpu_get_num_physical_cores(); })) return 1;
-    return n > 0 ? static_cast<uint32_t>(n) : 1;
+    uint32_t allowed = std::thread::hardware_concurrency(); /* less in a container with a few of the cores */
+    uint32_t cores = n > 0 ? static_cast<uint32_t>(n) : 1;
+    return allowed > 0 ? std::min(cores, allowed) : cores;
 }
 
 void shim_quiet(void) {
