@@ -26,8 +26,8 @@ struct store_config {
     const char *dir;
     uint64_t budget_bytes; /* enforced before every write: database, tails and temporary files included */
     uint64_t write_per_day_bytes; /* past it only what leaves memory is stored (store_put's leaving) */
-    uint64_t
-        generation; /* refused (ERR_LOCKED) when the folder has seen a higher one from the same lock holder */
+    /* Refused (ERR_LOCKED) when the folder has seen a higher one from the same holder of the lock. */
+    uint64_t generation;
     const struct disk_ops *disk; /* NULL: the real one */
 };
 
@@ -56,8 +56,8 @@ struct store_block {
     size_t window_size;
     uint32_t window_from; /* lowest position in the window part */
     bool leaving;         /* this is the last chance: write past write_per_day too */
-    bool branch; /* a tail where other conversations begin (the end of a system prompt): longer chains of
-                                 * its agent do not make it superfluous */
+    /* A tail where other conversations begin (the end of a system prompt): longer chains do not make it superfluous. */
+    bool branch;
 };
 /* OK: *ret_written_bytes is 0 when all of it was there already (nothing is touched on disk). ERR_DISK_FULL, ERR_IO,
  * ERR_LIMIT (budget or day's writes; not stored), ERR_NOT_FOUND (its parent, or for a lone window part its base part, is

@@ -41,7 +41,7 @@ static void chain_remove(struct store *s, struct agent_chain *c) {
     struct store_agent *a = c->agent;
     uint32_t i = 0;
     while (a->chains[i] != c) i++;
-    memmove(&a->chains[i], &a->chains[i + 1], sizeof a->chains[0] * (a->n_chains - i - 1));
+    memmove(&a->chains[i], &a->chains[i + 1], sizeof(struct agent_chain *) * (a->n_chains - i - 1));
     a->n_chains--;
     list_remove(&c->leaf->chains, &c->at_leaf);
     mem_free(c);
@@ -135,7 +135,7 @@ static void chain_renew(struct agent_chain *c, int64_t last_used) {
     struct store_agent *a = c->agent;
     uint32_t i = 0;
     while (a->chains[i] != c) i++;
-    memmove(&a->chains[i], &a->chains[i + 1], sizeof a->chains[0] * (a->n_chains - i - 1));
+    memmove(&a->chains[i], &a->chains[i + 1], sizeof(struct agent_chain *) * (a->n_chains - i - 1));
     a->chains[a->n_chains - 1] = c;
     c->last_used = a->last_used = last_used;
     a->renewed = true;

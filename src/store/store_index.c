@@ -27,7 +27,6 @@
       " last_used, window_used, owner, tokens FROM blocks")                                                  \
     Q(READ_AGENTS, "SELECT tag, agent, pinned, last_used, chains FROM agents ORDER BY last_used")            \
     Q(PUT_MODEL, "INSERT OR REPLACE INTO models VALUES (?1, ?2, ?3, ?4)")                                    \
-    Q(DELETE_MODEL, "DELETE FROM models WHERE tag = ?1")                                                     \
     Q(PUT_BLOCK,                                                                                             \
       "INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")       \
     Q(DELETE_BLOCK, "DELETE FROM blocks WHERE tag = ?1 AND name = ?2")                                       \
@@ -47,7 +46,7 @@ enum query {
         Q_COUNT
 };
 static const char *const query_sql[] = {
-#define QUERY_SQL_ROW(name, sql) sql,
+#define QUERY_SQL_ROW(name, sql) [Q_##name] = (sql),
     QUERY_TABLE(QUERY_SQL_ROW)
 #undef QUERY_SQL_ROW
 };
@@ -250,11 +249,6 @@ enum err store_index_put_model(struct store_index *ix, const struct index_model 
     sqlite3_bind_int(st, 3, m->pinned);
     sqlite3_bind_int(st, 4, m->self_test);
     return run(st);
-}
-
-enum err store_index_delete_model(struct store_index *ix, struct hash128 tag) {
-    bind_hash(ix->stmts[Q_DELETE_MODEL], 1, &tag);
-    return run(ix->stmts[Q_DELETE_MODEL]);
 }
 
 enum err store_index_put_block(struct store_index *ix, const struct index_block *b) {

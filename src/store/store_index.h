@@ -60,7 +60,6 @@ enum err store_index_begin(struct store_index *ix) NODISCARD;
 enum err store_index_commit(struct store_index *ix) NODISCARD; /* not OK: rolled back */
 void store_index_rollback(struct store_index *ix);
 enum err store_index_put_model(struct store_index *ix, const struct index_model *m) NODISCARD;
-enum err store_index_delete_model(struct store_index *ix, struct hash128 tag) NODISCARD;
 enum err store_index_put_block(struct store_index *ix, const struct index_block *b) NODISCARD;
 enum err store_index_delete_block(struct store_index *ix, struct hash128 tag, struct hash128 name) NODISCARD;
 enum err store_index_put_agent(struct store_index *ix, const struct index_agent *a) NODISCARD;

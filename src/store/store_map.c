@@ -37,7 +37,7 @@ enum err store_map_init(struct store_map *m) {
     list_init(&m->leaves);
     list_init(&m->windows);
     list_init(&m->dirty);
-    m->buckets = mem_array(m->n_buckets, sizeof m->buckets[0]);
+    m->buckets = mem_array(m->n_buckets, sizeof(struct store_node *));
     return m->buckets ? ERR_OK : ERR_NOMEM;
 }
 
@@ -104,12 +104,6 @@ struct store_model *store_map_model(struct store_map *m, struct hash128 tag, con
     return model;
 }
 
-void store_map_model_remove(struct store_map *m, struct store_model *model) {
-    must(model->n_blocks == 0);
-    list_remove(&m->models, &model->node);
-    model_free(model);
-}
-
 /* ---- the hash table ---- */
 
 /* Names are hashes already: any eight bytes of one spread evenly. */
@@ -123,7 +117,7 @@ static struct store_node **bucket_of(const struct store_map *m, struct hash128 n
 static void grow(struct store_map *m) {
     struct store_node **old = m->buckets;
     size_t n_old = m->n_buckets;
-    struct store_node **buckets = mem_array(n_old * 2, sizeof buckets[0]);
+    struct store_node **buckets = mem_array(n_old * 2, sizeof(struct store_node *));
     if (!buckets) return;
     m->buckets = buckets;
     m->n_buckets = n_old * 2;
@@ -288,21 +282,21 @@ static int compare_window_used(const void *a, const void *b) {
 
 enum err store_map_sort(struct store_map *m) {
     if (m->n_nodes == 0) return ERR_OK;
-    AUTO(mem_freep) struct store_node **all = mem_array(m->n_nodes, sizeof *all);
+    AUTO(mem_freep) struct store_node **all = mem_array(m->n_nodes, sizeof(struct store_node *));
     if (!all) return ERR_NOMEM;
     size_t n = 0;
     for (size_t i = 0; i < m->n_buckets; i++) {
         for (struct store_node *it = m->buckets[i]; it; it = it->hash_next) all[n++] = it;
     }
     must(n == m->n_nodes);
-    qsort(all, n, sizeof all[0], compare_used);
+    qsort(all, n, sizeof(struct store_node *), compare_used);
     for (size_t i = 0; i < n; i++) {
         all[i]->seq = ++m->seq;
         if (!list_linked(&all[i]->leaf)) continue;
         list_remove(&m->leaves, &all[i]->leaf);
         list_push_back(&m->leaves, &all[i]->leaf);
     }
-    qsort(all, n, sizeof all[0], compare_window_used);
+    qsort(all, n, sizeof(struct store_node *), compare_window_used);
     for (size_t i = 0; i < n; i++) {
         all[i]->window_seq = ++m->seq;
         if (!list_linked(&all[i]->window)) continue;

@@ -29,7 +29,6 @@ struct store_node {
     uint64_t kept_at, mark;            /* the round in which it was found kept, or visited */
     uint64_t owner;                    /* tails: hash64 of the agent in the header, 0 for nobody */
     int32_t *tokens;                   /* tails: owned */
-    uint32_t uses;
     uint8_t flags;
     bool row_stale;              /* the database's row lacks more than the last use */
     bool seen_base, seen_window; /* by the scan */
@@ -41,7 +40,6 @@ struct store_model {
     char *id; /* owned */
     bool pinned, self_test, row_stale;
     uint64_t n_blocks, bytes; /* bytes as the budget counts */
-    uint32_t window;          /* as the last plan said */
     uint64_t folders[4];      /* bit i: the folder of names that begin with byte i is there */
     bool has_folder;
     uint32_t folder_blocks[256]; /* how many blocks live there */
@@ -62,7 +60,6 @@ void store_map_free(struct store_map *m);               /* chains must be gone *
 struct store_model *store_map_model_find(const struct store_map *m, struct hash128 tag);
 /* Finds or makes; id "" keeps the one that is known. NULL: no memory. */
 struct store_model *store_map_model(struct store_map *m, struct hash128 tag, const char *id) NODISCARD;
-void store_map_model_remove(struct store_map *m, struct store_model *model); /* must hold no block */
 
 struct store_node *store_map_find(const struct store_map *m, struct hash128 tag, struct hash128 name);
 /* A node of its model, filled but for its places; it becomes the newest. Its orphaned children find it. */

@@ -91,7 +91,7 @@ struct path {
 static enum err walk_full_blocks(struct store *s, const struct store_model *m, const int32_t *tokens,
                                  uint32_t n, struct path *ret) {
     uint32_t most = (n - 1) / BLOCK_TOKENS; /* LONGEST: at least one token is left over */
-    ret->nodes = mem_array((size_t)most + 1, sizeof ret->nodes[0]); /* and a tail */
+    ret->nodes = mem_array((size_t)most + 1, sizeof(struct store_node *)); /* and a tail */
     if (!ret->nodes) return ERR_NOMEM;
     struct block_name name = {{{0}}};
     for (uint32_t i = 0; i < most; i++) {
@@ -183,7 +183,6 @@ enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, 
         s->counters.misses++;
         return ERR_OK;
     }
-    m->window = window;
     struct path p = {0};
     uint32_t needed = 0;
     enum err err = walk_full_blocks(s, m, tokens, n, &p);
@@ -300,7 +299,6 @@ enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_
         part_failed(s, n, part, err, reason);
         return err;
     }
-    n->uses++;
     s->counters.blocks_read++;
     store_map_touch(&s->map, n, store_now_s());
     if (with_window) store_map_touch_window(&s->map, n, store_now_s());
