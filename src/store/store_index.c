@@ -24,7 +24,7 @@
     Q(READ_MODELS, "SELECT tag, model, pinned, self_test FROM models")                                       \
     Q(READ_BLOCKS,                                                                                           \
       "SELECT tag, name, parent, first_pos, n_tokens, window_from, flags, base_bytes, window_bytes,"         \
-      " last_used, window_used, owner, tokens FROM blocks")                                                  \
+      " last_used, window_used, owner, tokens FROM blocks ORDER BY first_pos")                               \
     Q(READ_AGENTS, "SELECT tag, agent, pinned, last_used, chains FROM agents ORDER BY last_used")            \
     Q(PUT_MODEL, "INSERT OR REPLACE INTO models VALUES (?1, ?2, ?3, ?4)")                                    \
     Q(PUT_BLOCK,                                                                                             \

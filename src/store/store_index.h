@@ -46,7 +46,7 @@ enum err store_index_open(const char *path, uint32_t wal_pages, struct store_ind
                           size_t why_size) NODISCARD;
 void store_index_free(struct store_index *ix); /* NULL is fine */
 
-/* Rows in no order; pointers in them die with the call. A callback's error ends the reading and is returned. A row that
+/* Models, then blocks (parents before children), then agents; pointers in them die with the call. A callback's error ends the reading and is returned. A row that
  * breaks a bound is ERR_CORRUPT. */
 struct index_reader {
     void *ctx;

@@ -33,7 +33,7 @@ bool store_node_reachable(const struct store_node *n) {
 enum err store_map_init(struct store_map *m) {
     *m = (struct store_map){.n_buckets = BUCKETS_MIN};
     list_init(&m->models);
-    list_init(&m->orphans);
+    for (size_t i = 0; i < STORE_ORPHAN_LISTS; i++) list_init(&m->orphans[i]);
     list_init(&m->leaves);
     list_init(&m->windows);
     list_init(&m->dirty);
@@ -139,6 +139,10 @@ struct store_node *store_map_find(const struct store_map *m, struct hash128 tag,
     return NULL;
 }
 
+static struct list *orphans_of(struct store_map *m, struct hash128 parent_name) {
+    return &m->orphans[((uint32_t)parent_name.b[0] << 8 | parent_name.b[1]) % STORE_ORPHAN_LISTS];
+}
+
 /* ---- orders ---- */
 
 static void insert_before(struct list *l, struct list_node *n, struct list_node *next) {
@@ -232,10 +236,11 @@ static bool fits_under(const struct store_node *parent, const struct store_node 
 }
 
 static void find_children(struct store_map *m, struct store_node *n) {
-    LIST_EACH(&m->orphans, struct store_node, sibling, child) {
+    struct list *orphans = orphans_of(m, n->name);
+    LIST_EACH(orphans, struct store_node, sibling, child) {
         if (child->model != n->model || !hash128_equal(child->parent_name, n->name) || !fits_under(n, child))
             continue;
-        list_remove(&m->orphans, &child->sibling);
+        list_remove(orphans, &child->sibling);
         link_child(m, n, child);
     }
 }
@@ -246,7 +251,7 @@ static void find_parent(struct store_map *m, struct store_node *n) {
     if (parent && fits_under(parent, n))
         link_child(m, parent, n);
     else
-        list_push_back(&m->orphans, &n->sibling);
+        list_push_back(orphans_of(m, n->parent_name), &n->sibling);
 }
 
 void store_map_insert(struct store_map *m, struct store_node *n) {
@@ -332,13 +337,13 @@ void store_map_remove(struct store_map *m, struct store_node *n) {
         LIST_EACH(children[i], struct store_node, sibling, child) {
             list_remove(children[i], &child->sibling);
             child->parent = NULL;
-            list_push_back(&m->orphans, &child->sibling);
+            list_push_back(orphans_of(m, child->parent_name), &child->sibling);
         }
     }
     if (n->parent)
         list_remove(store_node_is_tail(n) ? &n->parent->tails : &n->parent->fulls, &n->sibling);
     else
-        list_remove(&m->orphans, &n->sibling);
+        list_remove(orphans_of(m, n->parent_name), &n->sibling);
     if (list_linked(&n->leaf)) list_remove(&m->leaves, &n->leaf);
     if (list_linked(&n->dirty)) list_remove(&m->dirty, &n->dirty);
     if (n->parent) settle_leaf(m, n->parent);

@@ -46,8 +46,11 @@ struct store_model {
     struct store_node root;
 };
 
+#define STORE_ORPHAN_LISTS 1024
+
 struct store_map {
-    struct list models, orphans, leaves, windows, dirty;
+    struct list models, leaves, windows, dirty;
+    struct list orphans[STORE_ORPHAN_LISTS]; /* by their parent's name: a scan finds blocks in any order */
     struct store_node **buckets;
     size_t n_buckets, n_nodes;
     uint64_t seq;   /* last one given */
