@@ -318,7 +318,6 @@ static enum err option_at(int argc, char **argv, int *at, const char **ret_key, 
 
 static enum err args_read(struct config *c, int argc, char **argv, char *why, size_t why_size) {
     bool own_folders = false;
-    uint64_t seen = 0;
     for (int i = 0; i < argc; i++) {
         const char *key, *value;
         char text[256] = "";
@@ -326,19 +325,14 @@ static enum err args_read(struct config *c, int argc, char **argv, char *why, si
         if (err) return err;
         const struct config_row *row = row_find(ROWS, N_ROWS, key);
         if (!row) continue;
-        uint64_t bit = UINT64_C(1) << (row - ROWS);
         if (row->type == CONFIG_LIST) {
             if (!own_folders) folders_clear(c);
             own_folders = true;
             err = folder_add(c, value, text, sizeof text);
-        } else if (seen & bit) {
-            snprintf(text, sizeof text, "given twice");
-            err = ERR_INVALID;
-        } else {
+        } else { /* of two the last one counts, as with most programs: a wrapper's can be overridden */
             err =
                 config_value_read(row->type, row->min, row->max, value, field_of(c, row), text, sizeof text);
         }
-        seen |= bit;
         if (err == ERR_INVALID) snprintf(why, why_size, "--%s: %s", key, text);
         if (err) return err;
     }

@@ -24,7 +24,7 @@
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
-#define WAITING_EVERY_NS INT64_C(4500000000) /* at least every 5 s */
+#define WAITING_EVERY_NS INT64_C(4000000000) /* at least every 5 s; before http says something itself */
 #define RETRY_SHORT_S 5                      /* Retry-After when nothing better is known */
 #define QUERY_LIMIT_NS INT64_C(10000000000)  /* a question waits that long for a seat and its answer */
 

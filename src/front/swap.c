@@ -272,6 +272,9 @@ static void on_configured(struct swap *s, struct msg_configured *m, int64_t now_
     s->seated_since_ns = now_ns;
     s->hold_until_ns = 0;
     s->record.memory_after_bytes = s->configured.memory_bytes;
+    s->seated_cost_bytes = target->measure.weights_bytes + s->configured.compute_bytes +
+                           target->measure.base_bytes_per_token * s->configured.n_cells +
+                           target->measure.window_bytes_per_seq * s->configured.n_seqs;
     target->cooldown_ns = 0;
     registry_set_state(s->registry, target, MODEL_SEATED, NULL);
     set_state(s, SWAP_SERVING);

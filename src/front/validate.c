@@ -68,8 +68,11 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
     if (m->state == MODEL_SEATED || m->state == MODEL_LOADING) return VERDICT_OK;
     if (m->state == MODEL_GONE)
         return refuse(why, ERR_MODEL_UNKNOWN, 0, m->reason ? m->reason : "its file is gone");
-    if (m->state == MODEL_INVALID)
-        return refuse(why, ERR_MODEL_INVALID, 0, m->reason ? m->reason : err_text(ERR_MODEL_INVALID));
+    if (m->state == MODEL_INVALID) {
+        snprintf(text, sizeof text, "%s can't be loaded: %s", m->id,
+                 m->reason ? m->reason : err_text(ERR_MODEL_INVALID));
+        return refuse(why, ERR_MODEL_INVALID, 0, text);
+    }
     if (registry_cooling(f->registry, m, f->now_ns)) {
         snprintf(text, sizeof text, "%s failed to load: %s", m->id, m->reason ? m->reason : "unknown");
         return refuse(why, ERR_MODEL_COOLDOWN, retry_after_s(f, m->cooldown_until_ns), text);

@@ -28,7 +28,7 @@ def test_s7_requests_for_b_wait_with_signs_of_life_and_are_answered_in_order(ser
     results, errors = in_threads([on_a, *[lambda i=i: on_b(i) for i in range(3)]])
     assert errors == [None] * 4
     assert time.monotonic() - began > 6
-    assert results[0].done and len(results[0].text) >= 1600
+    assert results[0].done and len(results[0].text.encode()) >= 1600
     for i, (st, headers) in enumerate(results[1:]):
         assert headers < seconds(2)
         assert st.done and st.text == f"b answers {i}"
