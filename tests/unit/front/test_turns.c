@@ -1,0 +1,266 @@
+/* The policy: its rules one by one, then its bound and its calm on random arrivals. */
+#include "front/turns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../check_run.h"
+
+#define S INT64_C(1000000000)
+
+static struct turns_settings usual(void) {
+    return (struct turns_settings){
+        .wait_bound_ns = 60 * S, .stay_min_ns = -1, .patience_ns = -1, .auto_swap = true};
+}
+
+static struct turns_queue queue(int64_t oldest_s) {
+    return (struct turns_queue){.oldest_ns = oldest_s * S, .left_seat_ns = INT64_MIN, .swap_ns = 2 * S};
+}
+
+START_TEST(nobody_waits) {
+    struct turns_input in = {.now_ns = 5 * S, .seated = true, .settings = usual()};
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_STAY);
+}
+END_TEST
+
+START_TEST(empty_seat_takes_the_oldest) {
+    struct turns_queue others[] = {queue(3), queue(1), queue(2)};
+    struct turns_input in = {.now_ns = 5 * S, .others = others, .n_others = 3, .settings = usual()};
+    struct turns_decision d = turns_decide(&in);
+    ck_assert_int_eq(d.action, TURNS_SWAP);
+    ck_assert_uint_eq(d.target, 1);
+    in.settings.auto_swap = false;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    in.seated = true;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_STAY);
+}
+END_TEST
+
+START_TEST(idle_model_waits_a_short_patience) {
+    struct turns_queue other = queue(10);
+    struct turns_input in = {.now_ns = 10 * S,
+                             .seated = true,
+                             .seated_since_ns = 0,
+                             .idle_since_ns = 9 * S,
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    struct turns_decision d = turns_decide(&in);
+    ck_assert_int_eq(d.action, TURNS_WAIT);
+    ck_assert_int_eq(d.until_ns, 11 * S); /* one swap */
+    in.now_ns = 11 * S;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    other.swap_ns = 20 * S;
+    ck_assert_int_eq(turns_decide(&in).until_ns, 14 * S); /* at most 5 s */
+    in.settings.patience_ns = 0;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+}
+END_TEST
+
+START_TEST(busy_model_stays_until_somebody_waited_too_long) {
+    struct turns_queue other = queue(10);
+    struct turns_input in = {.now_ns = 30 * S,
+                             .seated = true,
+                             .seated_has_work = true,
+                             .idle_since_ns = INT64_MAX,
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    struct turns_decision d = turns_decide(&in);
+    ck_assert_int_eq(d.action, TURNS_WAIT);
+    ck_assert_int_eq(d.until_ns, 70 * S + 1);
+    in.now_ns = d.until_ns;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    in.seated_since_ns = 65 * S; /* it has not sat for Q = 18 s */
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_WAIT);
+    ck_assert_int_eq(turns_decide(&in).until_ns, 83 * S);
+}
+END_TEST
+
+START_TEST(hold_of_an_admin) {
+    struct turns_queue other = queue(1);
+    struct turns_input in = {.now_ns = 30 * S,
+                             .seated = true,
+                             .idle_since_ns = 1 * S,
+                             .hold_until_ns = 40 * S,
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    ck_assert_int_eq(turns_decide(&in).until_ns, 40 * S);
+    in.now_ns = 40 * S;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+}
+END_TEST
+
+START_TEST(who_just_left_goes_behind) {
+    struct turns_queue others[] = {queue(1), queue(5)};
+    others[0].left_seat_ns = 20 * S;
+    struct turns_input in = {.now_ns = 30 * S, .others = others, .n_others = 2, .settings = usual()};
+    ck_assert_uint_eq(turns_decide(&in).target, 1);
+}
+END_TEST
+
+START_TEST(stay_and_patience) {
+    struct turns_settings s = usual();
+    ck_assert_int_eq(turns_stay_ns(&s, S), 9 * S);
+    ck_assert_int_eq(turns_stay_ns(&s, 10 * S), 30 * S);
+    ck_assert_int_eq(turns_patience_ns(&s, S / 2), S / 2);
+    s.stay_min_ns = 7 * S;
+    ck_assert_int_eq(turns_stay_ns(&s, S), 7 * S);
+}
+END_TEST
+
+/* ---- a server in model time: K queues, one seat, one request at a time ---- */
+
+#define K_MAX 5
+#define PENDING_MAX 4096
+
+static uint64_t rng;
+static uint32_t draw(uint32_t n) {
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return (uint32_t)(rng % n);
+}
+
+struct sim {
+    int k, seated;
+    int64_t now, since, idle_since, left[K_MAX], swap_ns, busy_until;
+    int64_t queue[K_MAX][PENDING_MAX];
+    uint32_t head[K_MAX], tail[K_MAX];
+    uint32_t swaps, early, served;
+    int64_t worst_first; /* longest wait of a request that found its own queue empty */
+    bool found_empty[K_MAX][PENDING_MAX];
+    struct turns_settings settings;
+};
+
+static uint32_t length(const struct sim *m, int i) {
+    return m->tail[i] - m->head[i];
+}
+
+static void arrive(struct sim *m, int i) {
+    if (m->tail[i] == PENDING_MAX) return;
+    m->found_empty[i][m->tail[i]] = !length(m, i);
+    m->queue[i][m->tail[i]++] = m->now;
+}
+
+static void serve(struct sim *m, int64_t takes) {
+    int i = m->seated;
+    if (i < 0 || m->now < m->busy_until || !length(m, i)) return;
+    int64_t waited = m->now - m->queue[i][m->head[i]];
+    if (m->found_empty[i][m->head[i]] && waited > m->worst_first) m->worst_first = waited;
+    m->head[i]++;
+    m->served++;
+    m->busy_until = m->now + takes;
+}
+
+static void turn(struct sim *m, int64_t drain) {
+    struct turns_queue others[K_MAX];
+    int ids[K_MAX];
+    uint32_t n = 0;
+    for (int i = 0; i < m->k; i++) {
+        if (i == m->seated || !length(m, i)) continue;
+        others[n] = (struct turns_queue){m->queue[i][m->head[i]], m->left[i], m->swap_ns};
+        ids[n++] = i;
+    }
+    bool work = m->seated >= 0 && (length(m, m->seated) || m->now < m->busy_until);
+    if (work)
+        m->idle_since = INT64_MAX;
+    else if (m->idle_since == INT64_MAX)
+        m->idle_since = m->now;
+    struct turns_input in = {.now_ns = m->now,
+                             .seated = m->seated >= 0,
+                             .seated_has_work = work,
+                             .seated_since_ns = m->since,
+                             .idle_since_ns = m->idle_since,
+                             .others = others,
+                             .n_others = n,
+                             .settings = m->settings};
+    struct turns_decision d = turns_decide(&in);
+    if (d.action != TURNS_SWAP) return;
+    if (work) { /* only for somebody who has waited longer than B, and not before Q */
+        int64_t waits = others[d.target].oldest_ns > others[d.target].left_seat_ns
+                            ? others[d.target].oldest_ns
+                            : others[d.target].left_seat_ns;
+        ck_assert(m->now - waits > m->settings.wait_bound_ns);
+        ck_assert(m->now - m->since >= turns_stay_ns(&m->settings, m->swap_ns));
+        m->early++;
+    }
+    m->left[m->seated < 0 ? 0 : m->seated] = m->seated < 0 ? INT64_MIN : m->now;
+    int64_t drained =
+        m->busy_until > m->now ? (m->busy_until - m->now > drain ? drain : m->busy_until - m->now) : 0;
+    m->now += drained + m->swap_ns;
+    m->busy_until = m->now;
+    m->seated = ids[d.target];
+    m->since = m->now;
+    m->idle_since = INT64_MAX;
+    m->swaps++;
+}
+
+static void run(struct sim *m, int64_t seconds, uint32_t gap_ms, int64_t takes, int64_t drain) {
+    int64_t next = 0, step = S / 20;
+    for (m->now = 0; m->now < seconds * S; m->now += step) {
+        while (next <= m->now) {
+            arrive(m, (int)draw((uint32_t)m->k));
+            next += (int64_t)(1 + draw(2 * gap_ms)) * (S / 1000);
+        }
+        serve(m, takes);
+        turn(m, drain);
+    }
+}
+
+START_TEST(bound_holds_on_random_arrivals) {
+    static struct sim m;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        memset(&m, 0, sizeof m);
+        rng = seed * 0x9E3779B97F4A7C15u;
+        m.k = 2 + (int)draw(4);
+        m.seated = -1;
+        m.idle_since = INT64_MAX;
+        m.swap_ns = S / 2 + (int64_t)draw(4) * S;
+        m.settings = usual();
+        m.settings.wait_bound_ns = (int64_t)(5 + draw(60)) * S;
+        for (int i = 0; i < K_MAX; i++) m.left[i] = INT64_MIN;
+        uint32_t gap_ms = 300 + draw(3000);
+        int64_t takes = S / 5 + (int64_t)draw(10) * S / 10, drain = 3 * S;
+        run(&m, 1500, gap_ms, takes, drain);
+        int64_t bound = turns_worst_wait_ns(&m.settings, (uint32_t)m.k, m.swap_ns, drain) +
+                        S; /* the simulation's own step */
+        ck_assert_msg(m.worst_first <= bound, "seed %llu: %.1f s > %.1f s", (unsigned long long)seed,
+                      (double)m.worst_first / 1e9, (double)bound / 1e9);
+        ck_assert_uint_gt(m.served, 100);
+        /* No oscillation: a sitting is at least a patience or Q long, so the seat is not spent on swaps. */
+        ck_assert_msg((int64_t)m.swaps * m.swap_ns <= 1500 * S * 6 / 10, "seed %llu: %u swaps",
+                      (unsigned long long)seed, m.swaps);
+    }
+}
+END_TEST
+
+START_TEST(two_busy_models_share_without_thrash) {
+    static struct sim m;
+    memset(&m, 0, sizeof m);
+    rng = 42;
+    m.k = 2;
+    m.seated = -1;
+    m.idle_since = INT64_MAX;
+    m.swap_ns = S;
+    m.settings = usual();
+    m.left[0] = m.left[1] = INT64_MIN;
+    run(&m, 1200, 200, S, 5 * S);              /* five times as much work as there is time */
+    ck_assert_uint_le(m.swaps, 1200 / 60 + 2); /* each turn lasts B */
+    ck_assert_uint_gt(m.early, 10);
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {nobody_waits,
+                                  empty_seat_takes_the_oldest,
+                                  idle_model_waits_a_short_patience,
+                                  busy_model_stays_until_somebody_waited_too_long,
+                                  hold_of_an_admin,
+                                  who_just_left_goes_behind,
+                                  stay_and_patience,
+                                  bound_holds_on_random_arrivals,
+                                  two_busy_models_share_without_thrash};
+    return CHECK_RUN("turns", tests);
+}
