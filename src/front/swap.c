@@ -186,6 +186,9 @@ static void after_unload(struct swap *s, int64_t now_ns) {
 static void on_unloaded(struct swap *s, const struct msg_unloaded *m, int64_t now_ns) {
     uint64_t slack = s->seated_cost_bytes / 100 * SWAP_LEAK_PERCENT;
     if (slack < SWAP_LEAK_BYTES) slack = SWAP_LEAK_BYTES;
+    log_info("swap.unloaded", "before=%llu after=%llu baseline=%llu allowed=%llu mappings=%u",
+             (unsigned long long)m->before_bytes, (unsigned long long)m->after_bytes,
+             (unsigned long long)m->baseline_bytes, (unsigned long long)slack, m->mappings);
     if (!s->rolling_back) {
         s->record.memory_before_bytes = m->before_bytes;
         s->record.memory_unloaded_bytes = m->after_bytes;
@@ -197,9 +200,8 @@ static void on_unloaded(struct swap *s, const struct msg_unloaded *m, int64_t no
         after_unload(s, now_ns);
         return;
     }
-    log_warn("swap.not_returned", "after=%llu baseline=%llu allowed=%llu mappings=%u",
-             (unsigned long long)m->after_bytes, (unsigned long long)m->baseline_bytes,
-             (unsigned long long)slack, m->mappings);
+    log_warn("swap.not_returned", "after=%llu allowed=%llu mappings=%u", (unsigned long long)m->after_bytes,
+             (unsigned long long)(m->baseline_bytes + slack), m->mappings);
     s->record.not_returned = true;
     process_level(s, "the unload did not give the memory back", now_ns);
 }

@@ -156,6 +156,7 @@ static void join_all(struct front *f, struct swap_wait *first, struct model *to)
         if (w->id || w->to != to || w == first) continue;
         w->id = first->id;
         w->joined = true;
+        if (w->request && !w->request->wait) wait_answer_begun(f, w);
     }
 }
 

@@ -8,8 +8,13 @@
 #include "../check_run.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "tmp_folder.h"
 
 static char folder[64];
+
+static void gone(void) {
+    tmp_folder_remove(folder);
+}
 
 /* A home of its own and no settings from outside. */
 static void fresh(void) {
@@ -18,6 +23,7 @@ static void fresh(void) {
                                         "XDG_CONFIG_HOME", "HOTSEAT_COLOUR"};
     snprintf(folder, sizeof folder, "/tmp/hotseat-config-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
+    atexit(gone); /* each test is a process of its own */
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) unsetenv(NAMES[i]);
     setenv("HOME", folder, 1);
 }

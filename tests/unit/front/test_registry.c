@@ -9,6 +9,7 @@
 #include "../gguf_tiny.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "tmp_folder.h"
 
 static char folder[64];
 static struct config *config;
@@ -74,6 +75,7 @@ static void teardown(void) {
     scan_free(scan);
     registry_free(registry);
     config_free(config);
+    tmp_folder_remove(folder);
     ck_assert_int_eq(mem_live_count(), 0);
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "tmp_folder.h"
 
 #define MB (UINT64_C(1) << 20)
 
@@ -116,6 +117,7 @@ static void close_rig(void) {
     registry_free(rig.registry);
     scan_free(rig.scan);
     config_free(rig.config);
+    tmp_folder_remove(rig.folder);
     ck_assert_int_eq(mem_live_count(), 0);
 }
 
