@@ -15,7 +15,8 @@ static void put_u64(struct json_out *w, const char *key, uint64_t value) {
     json_key(w, key), json_u64(w, value);
 }
 static void put_ms(struct json_out *w, const char *key, int64_t ns) {
-    json_key(w, key), json_f64(w, (double)(ns / NS_PER_US) / 1000);
+    int64_t us = ns / NS_PER_US;
+    json_key(w, key), json_f64(w, (double)us / 1000);
 }
 static void put_bool(struct json_out *w, const char *key, bool value) {
     json_key(w, key), json_boolean(w, value);
@@ -45,7 +46,8 @@ void admin_swap_object(struct json_out *w, const struct swap_record *r, const ch
     put_str(w, "to", or_null(r->to));
     put_str(w, "kind", r->process ? "process" : "hot");
     put_str(w, "cause", CAUSES[r->cause]);
-    json_key(w, "started"), json_f64(w, (double)(r->started_wall_ns / NS_PER_MS) / 1000);
+    int64_t started_ms = r->started_wall_ns / NS_PER_MS;
+    json_key(w, "started"), json_f64(w, (double)started_ms / 1000);
     json_key(w, "steps_ms");
     json_obj(w);
     for (int s = STEP_DRAIN; s < STEP_COUNT; s++)

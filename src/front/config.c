@@ -173,7 +173,7 @@ static char *file_line(char *room, int room_size, void *stream) {
     s[n] = '\0';
     if (n + 2 > (size_t)room_size) {
         file_fail(r, "", "this line is too long (most systems' inih takes 198 bytes)");
-        n = 0, s[0] = '\0';
+        s[0] = '\0';
     }
     snprintf(room, (size_t)room_size, "%s\n", s);
     return room;
@@ -188,6 +188,7 @@ static int file_pair(void *user, const char *section, const char *key, const cha
     const struct config_row *row = row_find(rows, r->section ? ARRAY_LEN(MODEL_ROWS) : N_ROWS, key);
     if (!row) return file_fail(r, key, r->section ? "no such key in a [model] section" : "no such key"), 0;
     uint64_t bit = UINT64_C(1) << (row - rows);
+    must(row->type != CONFIG_ALIASES || r->section);
     bool many = row->type == CONFIG_LIST || row->type == CONFIG_ALIASES;
     uint64_t *seen = r->section ? &r->model_seen : &r->seen;
     if (!many && (*seen & bit)) return file_fail(r, key, "given twice"), 0;

@@ -56,7 +56,8 @@ struct json_out events_begin(struct front *f, struct buf *body) {
     (void)f;
     struct json_out w = json_out_into(body);
     json_obj(&w);
-    json_key(&w, "time"), json_f64(&w, (double)(clock_wall_ns() / NS_PER_MS) / 1000);
+    int64_t ms = clock_wall_ns() / NS_PER_MS;
+    json_key(&w, "time"), json_f64(&w, (double)ms / 1000);
     return w;
 }
 

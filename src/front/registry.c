@@ -167,7 +167,7 @@ static void model_free(struct model *m) {
 }
 
 static enum err model_add(struct registry *r, const struct scan_found *f, struct model **ret) {
-    struct model **grown = mem_realloc(r->models, (r->n_models + 1) * sizeof *grown);
+    struct model **grown = mem_realloc(r->models, (r->n_models + 1) * sizeof(struct model *));
     if (!grown) return ERR_NOMEM;
     r->models = grown;
     struct model *m = mem_alloc(sizeof *m);
@@ -180,7 +180,7 @@ static enum err model_add(struct registry *r, const struct scan_found *f, struct
     }
     uint32_t at = 0;
     while (at < r->n_models && strcmp(r->models[at]->id, m->id) < 0) at++;
-    memmove(r->models + at + 1, r->models + at, (r->n_models - at) * sizeof *r->models);
+    for (uint32_t i = r->n_models; i > at; i--) r->models[i] = r->models[i - 1];
     r->models[at] = m;
     r->n_models++;
     *ret = m;

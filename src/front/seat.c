@@ -15,11 +15,15 @@
 
 /* ---- processes that end ---- */
 
+static void leaving_drop(struct front *f, uint32_t at) {
+    f->n_leaving--;
+    for (uint32_t i = at; i < f->n_leaving; i++) f->leaving[i] = f->leaving[i + 1];
+}
+
 void seat_leave(struct front *f, struct seat_process *p) {
     if (f->n_leaving == ARRAY_LEN(f->leaving)) { /* killed long ago, or their kill is overdue */
         seat_process_free(f->leaving[0]);
-        memmove(f->leaving, f->leaving + 1, (ARRAY_LEN(f->leaving) - 1) * sizeof f->leaving[0]);
-        f->n_leaving--;
+        leaving_drop(f, 0);
     }
     f->leaving[f->n_leaving++] = p;
 }
@@ -37,8 +41,7 @@ void seat_reap(struct front *f) {
         log_info("seat.gone", "pid=%d end=%s", (int)seat_process_pid(p),
                  log_q(seat_process_status(p, room, sizeof room)));
         seat_process_free(p);
-        memmove(f->leaving + i, f->leaving + i + 1, (f->n_leaving - i - 1) * sizeof f->leaving[0]);
-        f->n_leaving--;
+        leaving_drop(f, i);
     }
     if (f->start_wanted && !f->n_leaving) start_now(f);
 }
