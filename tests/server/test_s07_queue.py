@@ -11,6 +11,7 @@ WAITING = re.compile(r"waiting model=(\S+) position=(\d+) eta_ms=(\d+)")
 
 def test_s7_requests_for_b_wait_with_signs_of_life_and_are_answered_in_order(server, models):
     add(models, "a", seed=0, step_us=5000)
+    add(models, "b", seed=1, step_us=5000)  # so that one answer ends well before the next
     s = server(model="a", options=["--patience", "0", "--parallel", "1"])
     began, ends = time.monotonic(), {}
 
