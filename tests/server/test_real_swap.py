@@ -80,7 +80,7 @@ def test_s2_one_agent_on_two_models_both_go_on(model, swapping, reference, tmp_p
         check_same(here.say(TURNS[i]), reference[i])
         check_same(there.say(TURNS[i]), other_reference[i])
     swaps = swapping.swap_status()
-    assert swaps["state"] == "serving"
+    assert swaps["state"] == "SERVING"
     restarts = swapping.metrics().sum("hotseat_seat_restarts_total")
     assert restarts == 0, "hot swaps need no new process"
 
