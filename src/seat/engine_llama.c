@@ -292,7 +292,7 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
                         struct engine_measure *ret, char *why, size_t why_size) {
     backend_start();
     if (c->n_seqs + 1 > SEQUENCES_MAX) {
-        snprintf(why, why_size, "%u sequences, at most %u", c->n_seqs, SEQUENCES_MAX - 1);
+        snprintf(why, why_size, "%u sequences, at most %d", c->n_seqs, SEQUENCES_MAX - 1);
         return ERR_INVALID;
     }
     struct llama_model *model = model_from_file(NULL, p, true);
@@ -433,7 +433,7 @@ enum err engine_configure(struct engine *e, const struct engine_context_params *
     struct engine_context_params params = *p;
     if (params.n_batch == 0) params.n_batch = 512;
     if (params.n_seqs + 1 > SEQUENCES_MAX) {
-        snprintf(why, why_size, "%u sequences, at most %u", params.n_seqs, SEQUENCES_MAX - 1);
+        snprintf(why, why_size, "%u sequences, at most %d", params.n_seqs, SEQUENCES_MAX - 1);
         return ERR_INVALID;
     }
     /* A row of logits of every sequence must fit into a batch, and the self-test's blocks. */
