@@ -14,11 +14,11 @@
 #define BUF_CAP_DEFAULT (256u << 20) /* a frame and a block of any model fit; more is a bug's doing */
 
 struct buf {
-    uint8_t *data;   /* owned */
-    size_t size;     /* bytes in use */
-    size_t room;     /* bytes allocated */
-    size_t cap;      /* never grows beyond; 0 means BUF_CAP_DEFAULT */
-    enum err error;  /* the first failure: ERR_NOMEM or ERR_LIMIT */
+    uint8_t *data;  /* owned */
+    size_t size;    /* bytes in use */
+    size_t room;    /* bytes allocated */
+    size_t cap;     /* never grows beyond; 0 means BUF_CAP_DEFAULT */
+    enum err error; /* the first failure: ERR_NOMEM or ERR_LIMIT */
 };
 #define BUF(cap_bytes) ((struct buf){.cap = (cap_bytes)})
 
@@ -30,11 +30,12 @@ void buf_u16(struct buf *b, uint16_t v); /* little-endian, as all numbers here *
 void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_f64(struct buf *b, double v);
-uint8_t *buf_reserve(struct buf *b, size_t size_bytes); /* room for that many at the end, not yet in size; NULL */
-void buf_consume(struct buf *b, size_t size_bytes);     /* drops bytes from the front */
-void buf_clear(struct buf *b);                          /* size 0, error OK, memory kept */
-void buf_free(struct buf *b);                           /* memory back; b is empty and usable */
-char *buf_take_string(struct buf *b) NODISCARD;         /* NUL-terminated, caller owns; NULL on buf error; b empty */
+uint8_t *buf_reserve(struct buf *b,
+                     size_t size_bytes);            /* room for that many at the end, not yet in size; NULL */
+void buf_consume(struct buf *b, size_t size_bytes); /* drops bytes from the front */
+void buf_clear(struct buf *b);                      /* size 0, error OK, memory kept */
+void buf_free(struct buf *b);                       /* memory back; b is empty and usable */
+char *buf_take_string(struct buf *b) NODISCARD; /* NUL-terminated, caller owns; NULL on buf error; b empty */
 
 /* Reads: once a read runs past the end, error is set and every later read gives 0 / NULL. */
 struct cursor {

@@ -53,11 +53,11 @@ enum err {
         ERR_COUNT
 };
 
-const char *err_name(enum err err);   /* "QUEUE_FULL"; "?" out of range. Static. */
-const char *err_code(enum err err);   /* "queue_full": what error.code says to clients. Static. */
-const char *err_text(enum err err);   /* One English clause. Static. */
-int err_http_status(enum err err);    /* 429 */
+const char *err_name(enum err err); /* "QUEUE_FULL"; "?" out of range. Static. */
+const char *err_code(enum err err); /* "queue_full": what error.code says to clients. Static. */
+const char *err_text(enum err err); /* One English clause. Static. */
+int err_http_status(enum err err);  /* 429 */
 bool err_retryable(enum err err);
-enum err err_from_errno(int errnum);  /* ENOMEM, ENOSPC/EDQUOT -> DISK_FULL, ENOENT -> NOT_FOUND, else IO. */
+enum err err_from_errno(int errnum); /* ENOMEM, ENOSPC/EDQUOT -> DISK_FULL, ENOENT -> NOT_FOUND, else IO. */
 
 #endif

@@ -21,7 +21,7 @@ bool hash128_is_zero(struct hash128 a);
 void hash128_hex(struct hash128 h, char out[HASH128_HEX_SIZE]);
 bool hash128_from_hex(const char *hex, struct hash128 *ret); /* exactly 32 lower-case digits */
 
-struct hash_state; /* opaque */
+struct hash_state;                                 /* opaque */
 struct hash_state *hash_state_new(void) NODISCARD; /* NULL: no memory */
 void hash_state_free(struct hash_state *s);
 void hash_state_add(struct hash_state *s, const void *data, size_t size_bytes);

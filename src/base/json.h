@@ -36,11 +36,12 @@ size_t json_count(const struct json *array_or_object);
 const struct json *json_at(const struct json *array, size_t i);
 /* Walks an object: start with *iter NULL; false at the end. */
 bool json_next(const struct json *object, void **iter, const char **ret_key, const struct json **ret_value);
-const char *json_string(const struct json *v, size_t *ret_size); /* NULL if not a string; may hold NUL bytes */
+const char *json_string(const struct json *v,
+                        size_t *ret_size); /* NULL if not a string; may hold NUL bytes */
 bool json_bool(const struct json *v, bool otherwise);
-int64_t json_int(const struct json *v, int64_t otherwise);   /* an integral real counts as an integer */
+int64_t json_int(const struct json *v, int64_t otherwise); /* an integral real counts as an integer */
 double json_number(const struct json *v, double otherwise);
-enum err json_dump(const struct json *v, struct buf *out);   /* compact, keys in the order they came */
+enum err json_dump(const struct json *v, struct buf *out); /* compact, keys in the order they came */
 
 /* The writer: commas and nesting are kept by it; a string that is not UTF-8 has its bad bytes replaced by U+FFFD.
  * struct json_out w = json_out_into(&b); json_obj(&w); json_key(&w, "id"); json_str(&w, "x"); json_end(&w); */

@@ -16,11 +16,11 @@ struct list {
 };
 
 void list_init(struct list *l);
-void list_push_back(struct list *l, struct list_node *n);  /* n must be in no list */
+void list_push_back(struct list *l, struct list_node *n); /* n must be in no list */
 void list_push_front(struct list *l, struct list_node *n);
-void list_remove(struct list *l, struct list_node *n);     /* n must be in l */
+void list_remove(struct list *l, struct list_node *n); /* n must be in l */
 bool list_linked(const struct list_node *n);
-struct list_node *list_first(const struct list *l);        /* NULL when empty */
+struct list_node *list_first(const struct list *l);                           /* NULL when empty */
 struct list_node *list_next(const struct list *l, const struct list_node *n); /* NULL after the last */
 
 #define LIST_ENTRY(node, type, member) ((node) ? CONTAINER_OF(node, type, member) : NULL)

@@ -9,7 +9,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_open(enum log_level level, const char *program); /* program: "front", "seat"; static string */
 void log_set_level(enum log_level level);
-void log_context(const char *request_id);                 /* NULL clears; copied (bounded) */
+void log_context(const char *request_id); /* NULL clears; copied (bounded) */
 
 /* fmt gives "key=value key=%s": a %s value is quoted by the caller's LOG_Q only if it may hold spaces. */
 void log_line(enum log_level level, const char *id, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -29,7 +29,8 @@ struct log_limit {
     _Atomic int passed;
     _Atomic long long dropped;
 };
-#define LOG_LIMIT(n) {.burst = (n)}
+#define LOG_LIMIT(n)                                                                                         \
+    { .burst = (n) }
 int log_limit_pass(struct log_limit *limit);
 
 #endif

@@ -13,7 +13,7 @@
 struct mailbox;
 
 enum err mailbox_open(size_t capacity, struct mailbox **ret) NODISCARD; /* ERR_NOMEM, ERR_IO */
-void mailbox_free(struct mailbox *mb);                     /* NULL is fine; must be empty or its mail is lost */
+void mailbox_free(struct mailbox *mb); /* NULL is fine; must be empty or its mail is lost */
 enum err mailbox_post(struct mailbox *mb, void *mail) NODISCARD; /* any thread; ERR_QUEUE_FULL */
 /* The taker's thread. timeout_ns < 0 waits for ever, 0 does not wait. NULL: nothing came. */
 void *mailbox_take(struct mailbox *mb, int64_t timeout_ns);

@@ -169,20 +169,22 @@ static bool read_model(struct openai_reader *r, const char *name, const struct j
     return api_take_string(r->error, name, v, MODEL_ID_BYTES_MAX, &r->request->model);
 }
 
-static bool read_cache_key(struct openai_reader *r, const char *name, const struct json *v) {
+/* One rule for every source of an agent's id: what can't be one is refused before anything runs. An empty text is no name. */
+static bool take_agent(struct openai_reader *r, const char *name, const struct json *v, char **ret) {
     size_t size = 0;
     const char *s = json_string(v, &size);
+    if (s && size == 0) return true;
     const char *wrong = s ? ident_agent_wrong(s, size) : NULL;
     if (wrong) return api_fail(r->error, ERR_INVALID, name, "%s", wrong);
-    return api_take_string(r->error, name, v, AGENT_ID_BYTES_MAX, &r->cache_key);
+    return api_take_string(r->error, name, v, AGENT_ID_BYTES_MAX, ret);
+}
+
+static bool read_cache_key(struct openai_reader *r, const char *name, const struct json *v) {
+    return take_agent(r, name, v, &r->cache_key);
 }
 
 static bool read_user(struct openai_reader *r, const char *name, const struct json *v) {
-    size_t size = 0;
-    const char *s = json_string(v, &size);
-    /* Free text of the caller, not meant as a name for us: what is no good agent id names nobody. */
-    if (s && ident_agent_wrong(s, size)) return true;
-    return api_take_string(r->error, name, v, AGENT_ID_BYTES_MAX, &r->user);
+    return take_agent(r, name, v, &r->user);
 }
 
 static bool read_prompt_ids(struct openai_reader *r, const char *name, const struct json *v) {

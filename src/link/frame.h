@@ -14,6 +14,7 @@
 enum err frame_peek(const uint8_t *data, size_t size_bytes, size_t *ret_size, uint16_t *ret_type) NODISCARD;
 /* Begins a frame in out; returns where its header is, for frame_end(), which fills the size in. */
 size_t frame_begin(struct buf *out, uint16_t type);
-enum err frame_end(struct buf *out, size_t begin) NODISCARD; /* buf's error, or ERR_LIMIT past FRAME_BYTES_MAX */
+enum err frame_end(struct buf *out,
+                   size_t begin) NODISCARD; /* buf's error, or ERR_LIMIT past FRAME_BYTES_MAX */
 
 #endif

@@ -24,13 +24,13 @@ struct model_spec {
     uint32_t n_layers;                       /* 1..MODEL_LAYERS_MAX */
     uint32_t n_embd;
     uint32_t n_heads;
-    uint32_t n_kv_heads; /* of the layer that has most, when they differ */
+    uint32_t n_kv_heads;     /* of the layer that has most, when they differ */
     uint32_t head_k, head_v; /* values a head */
     uint32_t window;         /* sliding window in tokens, 0: none */
     uint32_t n_window_layers;
     uint32_t context_train;
     uint32_t n_vocab;
-    uint64_t n_params;   /* elements of all tensors */
+    uint64_t n_params;      /* elements of all tensors */
     uint64_t weights_bytes; /* of all tensors */
     bool has_template;
     bool recurrent; /* state that can't be cut into blocks (mamba, rwkv, hybrids) */

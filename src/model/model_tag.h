@@ -14,7 +14,8 @@ struct file_identity {
     uint64_t device;
     int64_t mtime_ns;
 };
-enum err file_identity_of(const char *path, struct file_identity *ret) NODISCARD; /* follows links; all parts of a split */
+enum err file_identity_of(const char *path,
+                          struct file_identity *ret) NODISCARD; /* follows links; all parts of a split */
 bool file_identity_equal(const struct file_identity *a, const struct file_identity *b);
 
 struct model_tag_inputs {
@@ -24,17 +25,19 @@ struct model_tag_inputs {
     enum kv_type kv;
     bool flash_attention;
     bool swa_full;
-    const char *engine;         /* "llama 0.3.36", "fake 1" */
-    uint32_t format_version;    /* store_format's */
-    bool repack;                /* other matrix kernels write other KV bytes */
+    const char *engine;      /* "llama 0.3.36", "fake 1" */
+    uint32_t format_version; /* store_format's */
+    bool repack;             /* other matrix kernels write other KV bytes */
 };
 struct hash128 model_tag_of(const struct model_tag_inputs *in);
 
 /* The whole-file hash in slices, so that its thread can do other work between them. */
 struct model_hash;
-enum err model_hash_open(const char *path, struct model_hash **ret) NODISCARD; /* first part of a split: all are read */
+enum err model_hash_open(const char *path,
+                         struct model_hash **ret) NODISCARD; /* first part of a split: all are read */
 /* Reads up to slice_bytes. OK: *ret_done tells whether *ret_hash is there. ERR_IO. ERR_MISMATCH: the file changed meanwhile. */
-enum err model_hash_step(struct model_hash *h, uint64_t slice_bytes, bool *ret_done, struct hash128 *ret_hash) NODISCARD;
+enum err model_hash_step(struct model_hash *h, uint64_t slice_bytes, bool *ret_done,
+                         struct hash128 *ret_hash) NODISCARD;
 void model_hash_free(struct model_hash *h);
 
 #endif

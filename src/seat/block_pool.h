@@ -29,9 +29,9 @@ struct block_pool {
 /* A pool of this many bytes for this model: sequences' windows first, then blocks; never more blocks than
  * 2 x parallel sequences of full context need. ERR_MODEL_TOO_LARGE with figures in why when parallel sequences' windows and one block
  * each do not fit. Every block must be back (a swap has emptied the seat). */
-enum err block_pool_reconfigure(struct block_pool *p, const struct block_pool_spec *spec, uint64_t budget_bytes, char *why,
-                                size_t why_size) NODISCARD;
-uint32_t block_pool_blocks_for(uint32_t n_tokens);             /* rounded up */
+enum err block_pool_reconfigure(struct block_pool *p, const struct block_pool_spec *spec,
+                                uint64_t budget_bytes, char *why, size_t why_size) NODISCARD;
+uint32_t block_pool_blocks_for(uint32_t n_tokens);               /* rounded up */
 bool block_pool_get(struct block_pool *p, uint32_t n) NODISCARD; /* all or nothing */
 void block_pool_put(struct block_pool *p, uint32_t n);
 

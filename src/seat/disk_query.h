@@ -9,7 +9,7 @@
 
 /* residents: {"model": M, "agents": {"id": {"tokens": n, "saved": b}, ...}} or NULL. store NULL: there is none,
  * store_why says why. *ret_forget: the engine thread must forget what was deleted. */
-enum err disk_query_run(struct store *store, const char *store_why, const char *residents, const struct msg_query *q,
-                        struct buf *out, bool *ret_forget) NODISCARD;
+enum err disk_query_run(struct store *store, const char *store_why, const char *residents,
+                        const struct msg_query *q, struct buf *out, bool *ret_forget) NODISCARD;
 
 #endif

@@ -23,9 +23,9 @@ struct engine_load_params {
     const char *path;
     enum kv_type kv;
     bool repack;
-    uint32_t n_threads;               /* 0: physical cores */
-    const char *template_family;      /* "" or a family's name for models without a template */
-    const char *template_source;      /* "" or Jinja text; wins */
+    uint32_t n_threads;                             /* 0: physical cores */
+    const char *template_family;                    /* "" or a family's name for models without a template */
+    const char *template_source;                    /* "" or Jinja text; wins */
     void (*progress)(void *ctx, uint32_t permille); /* may be called from the engine thread during load */
     void *progress_ctx;
 };
@@ -55,16 +55,17 @@ enum err engine_open(struct engine **ret) NODISCARD;
 void engine_free(struct engine *e);
 /* What a load and a context would take, without allocating them. The file may make the process abort: only in a
  * short-lived process. why (256 bytes or more) is filled on error, here and below. */
-enum err engine_measure(const struct engine_load_params *p, const struct engine_context_params *c, struct engine_measure *ret,
-                        char *why, size_t why_size) NODISCARD;
-enum err engine_load(struct engine *e, const struct engine_load_params *p, struct engine_model *ret, char *why,
-                     size_t why_size) NODISCARD; /* ERR_MODEL_INVALID, ERR_NOMEM, ERR_CANCELED */
-enum err engine_configure(struct engine *e, const struct engine_context_params *p, uint64_t *ret_compute_bytes, char *why,
-                          size_t why_size) NODISCARD;
+enum err engine_measure(const struct engine_load_params *p, const struct engine_context_params *c,
+                        struct engine_measure *ret, char *why, size_t why_size) NODISCARD;
+enum err engine_load(struct engine *e, const struct engine_load_params *p, struct engine_model *ret,
+                     char *why, size_t why_size) NODISCARD; /* ERR_MODEL_INVALID, ERR_NOMEM, ERR_CANCELED */
+enum err engine_configure(struct engine *e, const struct engine_context_params *p,
+                          uint64_t *ret_compute_bytes, char *why, size_t why_size) NODISCARD;
 /* Proves the layout of blocks on this very model: take, put back, take again gives the same bytes. */
 enum err engine_self_test(struct engine *e, char *why, size_t why_size) NODISCARD;
 void engine_unload(struct engine *e); /* also gives freed heap back to the system (malloc_trim) */
-void engine_cancel(struct engine *e, bool cancel); /* any thread: a running decode or load ends with ERR_CANCELED */
+void engine_cancel(struct engine *e,
+                   bool cancel); /* any thread: a running decode or load ends with ERR_CANCELED */
 
 /* ---- compute ---- */
 struct engine_item {
@@ -88,39 +89,41 @@ enum engine_part { ENGINE_PART_BASE = 1, ENGINE_PART_WINDOW = 2 };
 /* Copies out positions p0..p1-1 of seq (p1 - p0 <= BLOCK_TOKENS). The wanted parts are appended to their buffers.
  * *ret_window_from: the lowest position that the window part still holds (p1 when none). Models without a window
  * have no window part: its buffer stays empty. */
-enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base, struct buf *window,
-                           int32_t *ret_window_from) NODISCARD;
+enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base,
+                           struct buf *window, int32_t *ret_window_from) NODISCARD;
 /* Puts p0..p1-1 back at the end of seq (which must hold nothing at or after p0). window size 0: the empty window part.
  * On error the sequence is as before; the caller drops it and goes on cold. */
-enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, const uint8_t *base, size_t base_size,
-                          const uint8_t *window, size_t window_size) NODISCARD;
+enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, const uint8_t *base,
+                          size_t base_size, const uint8_t *window, size_t window_size) NODISCARD;
 /* XXH3 over the KV bytes of positions 0..p1-1 of seq in order of position, base parts and what the window still holds
  * of the last window; debug only. */
 enum err engine_kv_hash(struct engine *e, int32_t seq, int32_t p1, uint64_t *ret) NODISCARD;
 
 /* ---- text ---- */
 /* special: text of special tokens becomes those tokens. add_bos: where the model wants one. *ret_ids: caller frees. */
-enum err engine_tokenize(const struct engine *e, const char *text, size_t size_bytes, bool special, bool add_bos, int32_t **ret_ids,
-                         uint32_t *ret_n) NODISCARD;
+enum err engine_tokenize(const struct engine *e, const char *text, size_t size_bytes, bool special,
+                         bool add_bos, int32_t **ret_ids, uint32_t *ret_n) NODISCARD;
 /* Appends the token's bytes; special: control tokens give their text, else nothing. */
 enum err engine_piece(const struct engine *e, int32_t token, bool special, struct buf *out) NODISCARD;
-bool engine_is_end(const struct engine *e, int32_t token);    /* end of generation */
-int32_t engine_bos(const struct engine *e);                   /* -1 when this model wants none at the start */
+bool engine_is_end(const struct engine *e, int32_t token); /* end of generation */
+int32_t engine_bos(const struct engine *e);                /* -1 when this model wants none at the start */
 
 /* A chat rendered by the model's template: the prompt, and what reads the answer. Opaque, owned by the caller. */
 struct engine_chat;
 /* ERR_INVALID (the template refuses these messages, no template: why says so), ERR_UNSUPPORTED (schema), ERR_NOMEM.
  * TEXT requests have no chat: NULL is fine for every function that takes one, but engine_chat_parse(). */
-enum err engine_chat_render(const struct engine *e, const struct msg_submit *request, struct engine_chat **ret, char *why,
-                            size_t why_size) NODISCARD;
+enum err engine_chat_render(const struct engine *e, const struct msg_submit *request,
+                            struct engine_chat **ret, char *why, size_t why_size) NODISCARD;
 void engine_chat_free(struct engine_chat *c);
-const char *engine_chat_prompt(const struct engine_chat *c, size_t *ret_size); /* the text to tokenize, special = true */
-uint32_t engine_chat_stops(const struct engine_chat *c, const char *const **ret); /* the template's own stop strings */
+const char *engine_chat_prompt(const struct engine_chat *c,
+                               size_t *ret_size); /* the text to tokenize, special = true */
+uint32_t engine_chat_stops(const struct engine_chat *c,
+                           const char *const **ret); /* the template's own stop strings */
 /* Feeds the whole text generated so far (UTF-8, cut at no character) and appends what is new since the last call:
  * content, reasoning, and tool_calls as a JSON array of OpenAI deltas ("" when none). final: no more will come.
  * Deterministic: the same texts in the same order give the same deltas. */
-enum err engine_chat_parse(struct engine_chat *c, const char *text, size_t size_bytes, bool final, struct buf *content,
-                           struct buf *reasoning, struct buf *tool_calls) NODISCARD;
+enum err engine_chat_parse(struct engine_chat *c, const char *text, size_t size_bytes, bool final,
+                           struct buf *content, struct buf *reasoning, struct buf *tool_calls) NODISCARD;
 bool engine_chat_called_tools(const struct engine_chat *c);
 /* A control token whose text belongs to the answer (the marks around a tool call or thoughts, which the parser must
  * see): engine_piece(special = true) for it. False for NULL. */
@@ -129,10 +132,12 @@ bool engine_chat_keeps(const struct engine_chat *c, int32_t token);
 /* ---- sampling ---- */
 /* History, penalties, grammar of one stream. The token at pos is a pure function of (logits, history, seed, pos). */
 struct engine_sampler;
-enum err engine_sampler_new(struct engine *e, const struct msg_submit *request, const struct engine_chat *chat,
-                            struct engine_sampler **ret, char *why, size_t why_size) NODISCARD;
+enum err engine_sampler_new(struct engine *e, const struct msg_submit *request,
+                            const struct engine_chat *chat, struct engine_sampler **ret, char *why,
+                            size_t why_size) NODISCARD;
 void engine_sampler_free(struct engine_sampler *s);
-int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos); /* from engine_logits(item) */
-void engine_sampler_accept(struct engine_sampler *s, int32_t token);              /* also each replayed token */
+int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item,
+                            int32_t pos);                            /* from engine_logits(item) */
+void engine_sampler_accept(struct engine_sampler *s, int32_t token); /* also each replayed token */
 
 #endif

@@ -16,7 +16,8 @@ struct prompt_chain {
  * cut: after a control token, at the text's own end, or, when all of it fits, before anything that does not go on with its
  * last word. The pieces of the result give exactly the text (checked), else all of it is tokenized plainly.
  * *ret_ids: caller frees. *ret_spliced: how many come from a conversation. */
-enum err prompt_tokenize(const struct engine *e, const char *text, size_t size, const struct prompt_chain *chains,
-                         uint32_t n_chains, int32_t **ret_ids, uint32_t *ret_n, uint32_t *ret_spliced) NODISCARD;
+enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
+                         const struct prompt_chain *chains, uint32_t n_chains, int32_t **ret_ids,
+                         uint32_t *ret_n, uint32_t *ret_spliced) NODISCARD;
 
 #endif

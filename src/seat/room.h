@@ -17,21 +17,29 @@
 #include "seat/sequence.h"
 #include "seat/stream.h"
 
-#define BATCH_TOKENS 512           /* most items of a step: libllama's usual ubatch */
-#define BATCH_TOKENS_SHARED 256    /* of prompts, while other streams wait for their next token in the same step */
-#define IDLE_SECONDS 60            /* an idle sequence leaves the cells after it: ADR 4 */
-#define LEAVE_SECONDS_MAX 5        /* a sequence whose place is needed waits so long for a disk that is behind */
-#define RECENT_CHAINS 16           /* nobody's conversations, remembered for the splice of their next prompt */
+#define BATCH_TOKENS 512 /* most items of a step: libllama's usual ubatch */
+#define BATCH_TOKENS_SHARED                                                                                  \
+    256                     /* of prompts, while other streams wait for their next token in the same step */
+#define IDLE_SECONDS 60     /* an idle sequence leaves the cells after it: ADR 4 */
+#define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
+#define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
 #define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
 
-enum room_step { STEP_NONE, STEP_WAIT_HASH, STEP_WAIT_SELF_TEST, STEP_SAVE, STEP_WAIT_FLUSH, STEP_WAIT_CLOSE };
+enum room_step {
+    STEP_NONE,
+    STEP_WAIT_HASH,
+    STEP_WAIT_SELF_TEST,
+    STEP_SAVE,
+    STEP_WAIT_FLUSH,
+    STEP_WAIT_CLOSE
+};
 struct room_op {
     enum room_step step;
     enum msg_type type; /* CONFIGURE, EVICT, STOP */
     uint64_t op;
-    uint64_t flush_serial; /* the FLUSH that counts */
+    uint64_t flush_serial;        /* the FLUSH that counts */
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
 };
 
@@ -97,8 +105,9 @@ bool room_post_job(struct room *r, struct disk_job *job);
 /* Idle sequences leave, oldest first, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
-bool room_leave(struct room *r, struct sequence *s); /* saved and dropped; false: not all could be posted yet */
-void room_reap(struct room *r); /* frees the streams that have ended */
+bool room_leave(struct room *r,
+                struct sequence *s); /* saved and dropped; false: not all could be posted yet */
+void room_reap(struct room *r);      /* frees the streams that have ended */
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n);
 
 /* room_ops.c */
@@ -108,7 +117,7 @@ void room_unload(struct room *r, uint64_t op);
 void room_measure(struct room *r, const struct msg_measure *m);
 void room_op_begin(struct room *r, enum msg_type type, uint64_t op); /* EVICT, STOP */
 void room_op_step(struct room *r);                                   /* goes on with the pending one */
-void room_op_answer(struct room *r, struct disk_job *job);           /* HASH, SELF_TEST_GET, FLUSH, CLOSE came back */
+void room_op_answer(struct room *r, struct disk_job *job); /* HASH, SELF_TEST_GET, FLUSH, CLOSE came back */
 void room_park_all(struct room *r);
 void room_drop_all(struct room *r, enum err err); /* streams end failed, sequences go unsaved */
 
@@ -125,6 +134,5 @@ bool restore_step(struct room *r);
 
 /* batch.c */
 bool batch_step(struct room *r);
-
 
 #endif

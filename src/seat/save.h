@@ -31,7 +31,8 @@ void save_restore_point(struct room *r, struct sequence *s);
 void save_prompt_end(struct room *r, struct sequence *s);
 /* Where the chunk from n_tokens on must end so that a restore point can be taken: a position after from, or to. */
 uint32_t save_next_restore_point(const struct room *r, uint32_t from, uint32_t to, uint32_t n_prompt);
-void save_step_begin(struct room *r); /* a new turn of the loop: some blocks may be taken beside running streams */
+void save_step_begin(
+    struct room *r); /* a new turn of the loop: some blocks may be taken beside running streams */
 void save_written(struct room *r, const struct disk_job *job); /* a PUT or NOTE came back */
 
 #endif

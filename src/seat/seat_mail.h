@@ -10,8 +10,9 @@
 #include "link/messages.h"
 #include "store/store.h"
 
-#define SEAT_JOBS_MAX 4096         /* jobs of the engine thread that the disk thread has */
-#define SEAT_JOBS_RESERVED 1024    /* of these only for what is not a write, so that writes can't starve a restore */
+#define SEAT_JOBS_MAX 4096 /* jobs of the engine thread that the disk thread has */
+#define SEAT_JOBS_RESERVED                                                                                   \
+    1024 /* of these only for what is not a write, so that writes can't starve a restore */
 
 enum mail_kind { MAIL_MSG = 1, MAIL_JOB };
 struct mail {
@@ -25,21 +26,21 @@ struct mail_msg {
 
 enum disk_job_kind {
     /* the link thread's; they do not come back */
-    DISK_OPEN = 1,  /* msg HELLO: opens the store, says READY */
-    DISK_SETTINGS,  /* msg SETTINGS */
-    DISK_QUERY,     /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
+    DISK_OPEN = 1, /* msg HELLO: opens the store, says READY */
+    DISK_SETTINGS, /* msg SETTINGS */
+    DISK_QUERY,    /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
     /* the engine thread's */
-    DISK_HASH,      /* path: identity, stored or computed hash in slices, spec -> hash, spec, err */
+    DISK_HASH,          /* path: identity, stored or computed hash in slices, spec -> hash, spec, err */
     DISK_SELF_TEST_GET, /* tag -> yes */
     DISK_SELF_TEST_PUT, /* tag */
-    DISK_CHAINS,    /* tag, agent -> chains */
-    DISK_PLAN,      /* tag, tokens, window -> plan */
-    DISK_GET,       /* tag, block, its tokens -> base, window_part */
-    DISK_PUT,       /* a block -> err, written */
-    DISK_NOTE,      /* tag, model, agent, leaf, n_chain, pinned */
-    DISK_RESIDENTS, /* text: JSON {"agent": saved, ...} of the seated model, for queries */
-    DISK_FLUSH,     /* all before it is done */
-    DISK_CLOSE      /* the store is closed */
+    DISK_CHAINS,        /* tag, agent -> chains */
+    DISK_PLAN,          /* tag, tokens, window -> plan */
+    DISK_GET,           /* tag, block, its tokens -> base, window_part */
+    DISK_PUT,           /* a block -> err, written */
+    DISK_NOTE,          /* tag, model, agent, leaf, n_chain, pinned */
+    DISK_RESIDENTS,     /* text: JSON {"agent": saved, ...} of the seated model, for queries */
+    DISK_FLUSH,         /* all before it is done */
+    DISK_CLOSE          /* the store is closed */
 };
 
 struct disk_job {
@@ -55,8 +56,8 @@ struct disk_job {
     char *text;
     int32_t *tokens; /* owned */
     uint32_t n_tokens;
-    uint32_t window;  /* PLAN */
-    uint32_t index;   /* GET: of the plan's blocks */
+    uint32_t window; /* PLAN */
+    uint32_t index;  /* GET: of the plan's blocks */
     struct store_plan_block block;
     struct block_name parent, leaf;
     uint32_t first_pos, window_from, n_chain;
@@ -76,7 +77,8 @@ struct disk_job {
     uint32_t n_chains;
 };
 
-struct mail_msg *mail_msg_new(struct msg *m); /* takes m's contents over and zeroes it; NULL: no memory, m untouched */
+struct mail_msg *
+mail_msg_new(struct msg *m); /* takes m's contents over and zeroes it; NULL: no memory, m untouched */
 void mail_msg_free(struct mail_msg *m);
 struct disk_job *disk_job_new(enum disk_job_kind kind, uint64_t owner);
 void disk_job_free(struct disk_job *j); /* NULL is fine */

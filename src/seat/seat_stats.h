@@ -11,18 +11,20 @@
     X(cells_used) X(cells) X(agents_resident) X(running) X(restores) X(restore_failures) X(decode_calls)
 /* The disk thread's: */
 #define SEAT_STATS_DISK(X)                                                                                   \
-    X(blocks_written) X(block_bytes_written) X(blocks_read) X(block_bytes_read) X(blocks_corrupt)            \
-    X(write_failures) X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks) X(unsaved_agents)
+    X(blocks_written)                                                                                        \
+    X(block_bytes_written) X(blocks_read) X(block_bytes_read) X(blocks_corrupt) X(write_failures)            \
+        X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks) X(unsaved_agents)
 
 struct seat_stats {
 #define SEAT_STATS_FIELD(name) _Atomic uint64_t name;
     SEAT_STATS_ENGINE(SEAT_STATS_FIELD)
     SEAT_STATS_DISK(SEAT_STATS_FIELD)
 #undef SEAT_STATS_FIELD
-    _Atomic uint64_t dirty_bytes;       /* handed to the disk thread (engine adds), not yet dealt with (disk takes off) */
-    _Atomic uint64_t baseline_bytes;    /* memory of the process before its first load */
+    _Atomic uint64_t
+        dirty_bytes; /* handed to the disk thread (engine adds), not yet dealt with (disk takes off) */
+    _Atomic uint64_t baseline_bytes;                    /* memory of the process before its first load */
     _Atomic int64_t decode_started_ns, load_started_ns; /* one runs since then; 0: none */
-    _Atomic uint64_t full_mailboxes;    /* posts that found no room */
+    _Atomic uint64_t full_mailboxes;                    /* posts that found no room */
 };
 
 #endif

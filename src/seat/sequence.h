@@ -14,8 +14,8 @@ enum block_save {
     BLOCK_DIRTY,  /* never posted */
     BLOCK_POSTED, /* the disk thread has it */
     BLOCK_SAVED,
-    BLOCK_LATER,  /* the day's writes or the budget are used up: only when it leaves */
-    BLOCK_FAILED  /* the disk said no: again at the turn's end */
+    BLOCK_LATER, /* the day's writes or the budget are used up: only when it leaves */
+    BLOCK_FAILED /* the disk said no: again at the turn's end */
 };
 #define WINDOW_NOT_SAVED UINT32_MAX
 
@@ -36,9 +36,9 @@ struct sequence {
     uint32_t n_blocks; /* full and named; n_tokens / BLOCK_TOKENS after sequence_name() */
     uint32_t held;     /* blocks of the pool; tokens and blocks have room for as many */
     bool running;
-    bool shared;       /* nobody's, but used more than once: worth writing */
-    bool filled_unsaved; /* full blocks that the disk was too busy for */
-    bool turn_unsaved; /* a turn has ended and not all of it is posted yet */
+    bool shared;                /* nobody's, but used more than once: worth writing */
+    bool filled_unsaved;        /* full blocks that the disk was too busy for */
+    bool turn_unsaved;          /* a turn has ended and not all of it is posted yet */
     uint32_t tail_saved, noted; /* n_tokens when the tail was posted, when the agent's name was moved */
     int64_t idle_since_ns, leave_since_ns;
 };
@@ -47,14 +47,17 @@ struct sequence {
 struct sequence *sequence_new(struct room *r, const char *agent, uint32_t n_blocks);
 /* Out of the cells and the pool. What was not posted is lost: save first. NULL is fine. */
 void sequence_drop(struct room *r, struct sequence *s);
-bool sequence_hold(struct room *r, struct sequence *s, uint32_t n_blocks); /* at least so many; false: not to be had */
+bool sequence_hold(struct room *r, struct sequence *s,
+                   uint32_t n_blocks); /* at least so many; false: not to be had */
 void sequence_append(struct sequence *s, const int32_t *tokens, uint32_t n); /* they fit into what it holds */
 void sequence_cut(struct sequence *s, uint32_t n_tokens);                    /* after the cells were cut */
-void sequence_name(struct room *r, struct sequence *s);                      /* names the blocks that are full now */
-struct block_name sequence_parent(const struct sequence *s, uint32_t block); /* name of the block before it, or the root */
+void sequence_name(struct room *r, struct sequence *s); /* names the blocks that are full now */
+struct block_name sequence_parent(const struct sequence *s,
+                                  uint32_t block);      /* name of the block before it, or the root */
 void sequence_rest(struct room *r, struct sequence *s); /* gives back the blocks it does not fill */
 void sequence_wake(struct room *r, struct sequence *s);
-uint32_t sequence_common(const struct sequence *s, const int32_t *tokens, uint32_t n); /* equal tokens at the beginning */
+uint32_t sequence_common(const struct sequence *s, const int32_t *tokens,
+                         uint32_t n);                            /* equal tokens at the beginning */
 struct sequence *sequence_find(struct room *r, uint64_t serial); /* running or idle; NULL */
 /* Nothing of it is on disk any more (an administrator deleted it). */
 void sequence_forget_saved(struct sequence *s);

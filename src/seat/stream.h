@@ -52,7 +52,7 @@ struct stream {
     bool retried, at_restore_point;
     enum msg_finish finish; /* 0 until the last token is known */
 
-    uint32_t item; /* of this step's batch: the row to sample from; UINT32_MAX none */
+    uint32_t item;  /* of this step's batch: the row to sample from; UINT32_MAX none */
     uint32_t chunk; /* tokens in this step's batch */
     uint32_t cached, prefill_tokens, generated, decode_tokens, decoded_items;
     int64_t arrived_ns, restore_started_ns, restore_ns, prefill_started_ns, prefill_ns, first_token_ns,
@@ -80,6 +80,7 @@ void stream_say_started(struct room *r, struct stream *t);
 void stream_end_done(struct room *r, struct stream *t);
 void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text);
 void stream_end_parked(struct room *r, struct stream *t);
-void stream_drop_sequence(struct room *r, struct stream *t); /* its cells can't be trusted or are not complete */
+void stream_drop_sequence(struct room *r,
+                          struct stream *t); /* its cells can't be trusted or are not complete */
 
 #endif

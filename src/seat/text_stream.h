@@ -28,7 +28,8 @@ bool text_stream_add_stop(struct text_stream *t, const void *data, size_t size_b
 /* Appends what is certain now to out. True: a stop string has come; it and what follows it are gone for good, and
  * nothing may be fed any more. Errors are out's and held's: text_stream_error(). */
 bool text_stream_feed(struct text_stream *t, const void *data, size_t size_bytes, struct buf *out);
-void text_stream_flush(struct text_stream *t, struct buf *out); /* the stream ends: what was held back goes out */
+void text_stream_flush(struct text_stream *t,
+                       struct buf *out); /* the stream ends: what was held back goes out */
 enum err text_stream_error(const struct text_stream *t);
 
 #endif

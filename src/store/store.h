@@ -125,7 +125,7 @@ typedef bool (*store_agent_extra_fn)(void *ctx, struct hash128 tag, const char *
 enum err store_agents_json_with(struct store *s, const char *model, const char *agent,
                                 store_agent_extra_fn extra, void *ctx,
                                 struct buf *out) NODISCARD; /* as the next; extra may be NULL */
-/* {"agents": [{"id", "model", "tokens" (of the longest chain), "blocks", "bytes" (on disk; shared ones count in each),
+/* {"agents": [{"id", "model", "tokens" (of the longest chain), "blocks", "bytes" (lengths of its files; shared ones count in each),
  * "last_used" (unix seconds), "saved", "pinned", "chains"}]}. ERR_NOT_FOUND: one was asked for and is not there. */
 enum err store_agents_json(struct store *s, const char *model, const char *agent,
                            struct buf *out) NODISCARD; /* agent "": all */

@@ -21,7 +21,7 @@ static void agent_write(struct store *s, const struct store_agent *a, store_agen
         for (struct store_node *n = leaf; n && !store_node_is_root(n) && n->mark != round; n = n->parent) {
             n->mark = round;
             blocks++;
-            bytes += store_node_disk_bytes(n);
+            bytes += n->base_bytes + n->window_bytes;
         }
     }
     json_obj(w);

@@ -39,7 +39,7 @@ static enum err remove_window(struct store *s, struct store_node *n, uint64_t *r
     enum err err = remove_file(s, store_path_part(s, n, STORE_PART_WINDOW).s);
     if (err) return err;
     *ret_files += 1;
-    *ret_bytes += disk_bytes_of(n->window_bytes);
+    *ret_bytes += n->window_bytes;
     store_map_set_files(&s->map, n, n->base_bytes, 0);
     store_row_stale(s, n);
     return ERR_OK;
@@ -96,7 +96,7 @@ enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret
     if (!err) err = remove_file(s, store_path_part(s, n, STORE_PART_BASE).s);
     if (!err) {
         files++;
-        bytes += disk_bytes_of(n->base_bytes);
+        bytes += n->base_bytes;
         store_forget_block(s, n);
     }
     if (ret_files) *ret_files += files;

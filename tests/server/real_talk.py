@@ -11,7 +11,7 @@ MODELS = [SMOL, QWEN, GEMMA]
 SHORT = {SMOL: "smol", QWEN: "qwen", GEMMA: "gemma"}
 OTHER = {SMOL: GEMMA, QWEN: SMOL, GEMMA: SMOL}
 CONFIG = f"[model {GEMMA}]\ntemplate = gemma\n"
-OPTIONS = ["--threads", "1", "--pool", "512M", "--context", "8192", "--patience", "0"]
+OPTIONS = ["--threads", "1", "--pool", "256M", "--context", "8192", "--patience", "0"]
 SYSTEM = "You are the keeper of a small lighthouse. You answer in one short and friendly sentence."
 TURNS = [
     "Here is the first page of the log. On Monday the wind came from the north and the sea was grey. The supply boat was late, because "

@@ -19,12 +19,22 @@ static uint64_t random_u64(void) {
     return random_state;
 }
 
-static uint32_t random_below(uint32_t n) { return (uint32_t)(random_u64() % n); }
+static uint32_t random_below(uint32_t n) {
+    return (uint32_t)(random_u64() % n);
+}
 
-static void random_U32(uint32_t *v) { *v = (uint32_t)random_u64() >> random_below(32); }
-static void random_U64(uint64_t *v) { *v = random_u64() >> random_below(64); }
-static void random_I64(int64_t *v) { *v = (int64_t)random_u64(); }
-static void random_F64(double *v) { *v = (double)(int64_t)random_u64() / 65536; }
+static void random_U32(uint32_t *v) {
+    *v = (uint32_t)random_u64() >> random_below(32);
+}
+static void random_U64(uint64_t *v) {
+    *v = random_u64() >> random_below(64);
+}
+static void random_I64(int64_t *v) {
+    *v = (int64_t)random_u64();
+}
+static void random_F64(double *v) {
+    *v = (double)(int64_t)random_u64() / 65536;
+}
 
 static void random_STR(char **v) {
     uint32_t n = random_below(40);
@@ -60,11 +70,21 @@ static void random_STRS(struct msg_strings *v) {
     for (uint32_t i = 0; i < n; i++) random_BYTES(&v->items[i]);
 }
 
-static bool same_U32(const uint32_t *a, const uint32_t *b) { return *a == *b; }
-static bool same_U64(const uint64_t *a, const uint64_t *b) { return *a == *b; }
-static bool same_I64(const int64_t *a, const int64_t *b) { return *a == *b; }
-static bool same_F64(const double *a, const double *b) { return memcmp(a, b, sizeof *a) == 0; }
-static bool same_STR(char *const *a, char *const *b) { return !strcmp(*a, *b); }
+static bool same_U32(const uint32_t *a, const uint32_t *b) {
+    return *a == *b;
+}
+static bool same_U64(const uint64_t *a, const uint64_t *b) {
+    return *a == *b;
+}
+static bool same_I64(const int64_t *a, const int64_t *b) {
+    return *a == *b;
+}
+static bool same_F64(const double *a, const double *b) {
+    return memcmp(a, b, sizeof *a) == 0;
+}
+static bool same_STR(char *const *a, char *const *b) {
+    return !strcmp(*a, *b);
+}
 static bool same_BYTES(const struct msg_bytes *a, const struct msg_bytes *b) {
     return a->size == b->size && (a->size == 0 || !memcmp(a->data, b->data, a->size));
 }

@@ -64,14 +64,17 @@ UNUSED static void make_text(struct make *m, const char *key, const char *v) {
 }
 
 /* item_type U32, I32, F32 or BOOL. */
-UNUSED static void make_array(struct make *m, const char *key, uint32_t item_type, uint32_t n, const uint32_t *items) {
+UNUSED static void make_array(struct make *m, const char *key, uint32_t item_type, uint32_t n,
+                              const uint32_t *items) {
     make_key(m, key, GGUF_ARRAY);
     buf_u32(&m->b, item_type);
     buf_u64(&m->b, n);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t v = items ? items[i] : 0;
-        if (item_type == GGUF_BOOL) buf_u8(&m->b, (uint8_t)v);
-        else buf_u32(&m->b, v);
+        if (item_type == GGUF_BOOL)
+            buf_u8(&m->b, (uint8_t)v);
+        else
+            buf_u32(&m->b, v);
     }
 }
 
@@ -87,7 +90,8 @@ UNUSED static void make_tokens(struct make *m, uint32_t n) {
 }
 
 /* A tensor of dims[0] x dims[1] in its place; returns where in the file its dimension count stands. */
-UNUSED static size_t make_tensor(struct make *m, const char *name, uint64_t columns, uint64_t rows, uint32_t type) {
+UNUSED static size_t make_tensor(struct make *m, const char *name, uint64_t columns, uint64_t rows,
+                                 uint32_t type) {
     const struct gguf_tensor_type *t = gguf_tensor_type_of(type);
     make_string(m, name);
     size_t at = m->b.size;
@@ -117,8 +121,8 @@ UNUSED static void make_model_kv(struct make *m, const char *arch, uint32_t laye
     const struct {
         const char *name;
         uint32_t v;
-    } numbers[] = {{"block_count", layers},        {"context_length", 4096},          {"embedding_length", 64},
-                   {"feed_forward_length", 128},   {"attention.head_count", 4},       {"attention.head_count_kv", 2}};
+    } numbers[] = {{"block_count", layers},      {"context_length", 4096},    {"embedding_length", 64},
+                   {"feed_forward_length", 128}, {"attention.head_count", 4}, {"attention.head_count_kv", 2}};
     make_text(m, "general.architecture", arch);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         snprintf(key, sizeof key, "%s.%s", arch, numbers[i].name);

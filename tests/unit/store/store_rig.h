@@ -85,6 +85,7 @@ static UNUSED uint64_t rig_tree_bytes(const char *path) {
 struct rig_count {
     const char *ending;
     unsigned n;
+    uint64_t bytes; /* lengths */
     char last[4096];
 };
 static UNUSED void rig_count_file(void *ctx, const char *file, const struct stat *st) {
@@ -92,12 +93,19 @@ static UNUSED void rig_count_file(void *ctx, const char *file, const struct stat
     size_t n = strlen(file), m = strlen(c->ending);
     if (!S_ISREG(st->st_mode) || n < m || strcmp(file + n - m, c->ending) != 0) return;
     c->n++;
+    c->bytes += (uint64_t)st->st_size;
     snprintf(c->last, sizeof c->last, "%s", file);
 }
 static UNUSED unsigned rig_files(const char *path, const char *ending) {
     struct rig_count c = {.ending = ending};
     rig_each_file(path, rig_count_file, &c);
     return c.n;
+}
+
+static UNUSED uint64_t rig_file_bytes(const char *path, const char *ending) {
+    struct rig_count c = {.ending = ending};
+    rig_each_file(path, rig_count_file, &c);
+    return c.bytes;
 }
 
 static UNUSED struct store *rig_open_with(uint64_t budget_bytes, const struct disk_ops *disk) {
