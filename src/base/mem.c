@@ -91,6 +91,12 @@ int64_t mem_live_count(void) {
     return atomic_load(&live_count);
 }
 
+void mem_one_heap(void) {
+#if defined(__GLIBC__)
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 void mem_trim(void) {
 #if defined(__GLIBC__)
     malloc_trim(0);

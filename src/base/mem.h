@@ -21,6 +21,9 @@ char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2) NODISCARD;
 void mem_fail_at(int64_t n);
 int64_t mem_live_count(void); /* allocations that were not freed yet: leak checks in tests. */
 
+/* Once, before a second thread is there: all threads share one heap. glibc's trim never gives back the top of any other one,
+ * which is up to 64 MB that an unload seems to keep. */
+void mem_one_heap(void);
 /* Gives freed heap back to the system, where the C library can; slow (milliseconds), so only after a big release. */
 void mem_trim(void);
 

@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -42,7 +39,8 @@ const char *engine_version(void) {
     return HOTSEAT_ENGINE_PIN;
 }
 
-/* ---- libllama's log: its last error is the reason we give for a NULL; the rest is debug ---- */
+/* ---- libllama's log: its last error is the reason we give for a NULL; its debug lines (every node of a graph) go nowhere,
+ * the rest is our debug ---- */
 
 static _Atomic bool cancelling; /* what libllama then complains about is our doing */
 static pthread_mutex_t last_error_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -50,7 +48,7 @@ static char last_error[WHY_BYTES];
 
 static void llama_logs(enum ggml_log_level level, const char *text, void *unused) {
     (void)unused;
-    if (level == GGML_LOG_LEVEL_CONT || level == GGML_LOG_LEVEL_NONE) return;
+    if (level == GGML_LOG_LEVEL_CONT || level == GGML_LOG_LEVEL_NONE || level == GGML_LOG_LEVEL_DEBUG) return;
     char line[WHY_BYTES];
     size_t n = strcspn(text, "\n");
     if (n == 0) return;
@@ -157,9 +155,7 @@ void engine_unload(struct engine *e) {
     e->n_vocab = 0;
     e->bos = -1;
     if (had) leak_if_asked();
-#if defined(__GLIBC__)
-    malloc_trim(0);
-#endif
+    mem_trim();
 }
 
 /* ---- load ---- */

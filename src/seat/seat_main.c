@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "seat/engine.h"
 #include "seat/seat.h"
 
@@ -42,6 +43,7 @@ int main(int argc, char **argv) {
         }
     }
     if (fd < 0) return usage();
+    mem_one_heap();
     log_open(LOG_INFO, "seat");
     ignore_signals();
     if (measure) { /* a damaged file may abort it: expected, not worth a core file */

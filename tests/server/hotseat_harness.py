@@ -192,13 +192,14 @@ class Metrics(dict):
 class Server:
     """One `hotseat serve` with folders of its own. Use the `server` fixture, which ends it and looks at its log."""
 
-    def __init__(self, folder, models, seat="fake", options=(), config=None, env=None, cache=None, debug=True, model=None):
+    def __init__(self, folder, models, seat="fake", options=(), config=None, env=None, cache=None, debug=True, model=None,
+                 log_level="debug"):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cache = pathlib.Path(cache) if cache else self.folder / "cache"
         self.models = [pathlib.Path(m) for m in (models if isinstance(models, (list, tuple)) else [models])]
         self.seat, self.options, self.debug, self.model = seat, list(options), debug, model
-        self.config = config
+        self.config, self.log_level = config, log_level
         self.env = env or {}
         self.process = None
         self.port = None
@@ -215,10 +216,9 @@ class Server:
         return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("log.*")))
 
     def command(self):
-    
         seat = BUILD / ("hotseat-seat-fake" if self.seat == "fake" else "hotseat-seat")
         command = [str(BUILD / "hotseat"), "serve", "--port", "0", "--cache-dir", str(self.cache), "--seat-program", str(seat),
-                   "--log-level", "debug"]
+                   "--log-level", self.log_level]
         for m in self.models:
             command += ["--models", str(m)]
         if self.model:

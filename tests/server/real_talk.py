@@ -66,7 +66,8 @@ def check_counts(answer):
 def check_same(answer, reference):
     """This turn, on state that went to disk and came back, equals the same calls on state that never left memory."""
     assert answer.cached == reference.cached, (answer.hotseat, reference.hotseat)
-    assert answer.kv == reference.kv and answer.kv, "KV bytes of the reused positions differ"
+    assert answer.kv == reference.kv, "KV bytes of the reused positions differ"
+    assert bool(answer.kv) == (answer.cached > 0), "reused positions without a hash of their bytes prove nothing"
     assert answer.logits == reference.logits and answer.logits, "the first logits row differs"
     assert answer.text == reference.text
     assert answer.decoded == reference.decoded
