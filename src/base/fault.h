@@ -22,6 +22,9 @@
     X(DECODE_HANG, "decode_hang", "the next decode hangs until the seat is ended")                           \
     X(DECODE_SLOW, "decode_slow", "each decode takes arg more milliseconds")                                 \
     X(CONFIGURE_FAIL, "configure_fail", "the next context can't be made")                                    \
+    X(SELF_TEST_FAIL, "self_test_fail", "the next self-test of the block layout fails")                      \
+    X(BLOCK_TAKE_FAIL, "block_take_fail", "a block can't be taken out of the cells")                         \
+    X(BLOCK_PUT_FAIL, "block_put_fail", "a block can't be put back into the cells")                          \
     X(DISK_FULL, "disk_full", "every write of the store fails with ENOSPC until cleared")                    \
     X(DISK_READONLY, "disk_readonly", "every write of the store fails with EROFS until cleared")             \
     X(DISK_SLOW, "disk_slow", "every disk call takes arg more milliseconds until cleared")                   \

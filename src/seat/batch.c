@@ -44,22 +44,27 @@ static void make_way(struct room *r) {
     }
 }
 
-/* A stream without max_tokens reserved only a part of the context. False: it has made way itself. */
-static bool has_cell(struct room *r, struct stream *t) {
-    while (t->state == STREAM_DECODE && t->seq->n_tokens == t->seq->held * BLOCK_TOKENS) {
-        if (room_make_place(r, 1, false, NULL) && sequence_hold(r, t->seq, t->seq->held + 1)) return true;
+static bool has_cell(const struct stream *t) {
+    return t->state == STREAM_DECODE && t->seq->n_tokens < t->seq->held * BLOCK_TOKENS;
+}
+
+/* A stream without max_tokens reserved only a part of the context. What it still lacks after this it waits for: idle sequences
+ * hold it until the disk has taken them. Only running ones may have to make way. */
+static void find_cell(struct room *r, struct stream *t) {
+    while (t->state == STREAM_DECODE && !has_cell(t)) {
+        if (room_make_place(r, 1, false, NULL) && sequence_hold(r, t->seq, t->seq->held + 1)) return;
+        if (r->idle.count > 0) return;
         make_way(r);
     }
-    return t->state == STREAM_DECODE;
 }
 
 static uint32_t collect_decodes(struct room *r) {
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->state == STREAM_DECODE) (void)has_cell(r, t);
+        find_cell(r, t);
     }
     uint32_t n = 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->state != STREAM_DECODE) continue;
+        if (!has_cell(t)) continue;
         join(r, t, 1);
         n++;
     }
@@ -73,9 +78,12 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
         n += t->state == STREAM_PREFILL;
     }
     uint32_t budget = n_decodes ? BATCH_TOKENS_SHARED : BATCH_TOKENS;
+    if (r->short_until_ns && clock_now_ns() < r->short_until_ns) budget = BATCH_TOKENS_SHORT;
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state != STREAM_PREFILL) continue;
+        if (budget == 0) break;
         uint32_t share = budget / n--, past = t->seq->n_tokens, left = t->n_tokens - past;
+        if (share == 0) share = 1;
         uint32_t end = past + (left < share ? left : share);
         end = save_next_restore_point(r, past, end, t->n_prompt);
         join(r, t, end - past);
@@ -83,8 +91,9 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
     }
 }
 
+/* A step that repeats an aborted one can't be aborted, but is short: who cancels all the time must not stop the others. */
 static enum err decode(struct room *r) {
-    atomic_store(&r->stats->decode_started_ns, clock_now_ns());
+    atomic_store(&r->stats->decode_started_ns, r->aborted ? 0 : clock_now_ns());
     enum err err = engine_decode(r->engine, r->items, r->n_items);
     atomic_store(&r->stats->decode_started_ns, 0);
     atomic_fetch_add(&r->stats->decode_calls, 1);
@@ -101,13 +110,26 @@ static void fail_batch(struct room *r, enum err err) {
 }
 
 /* True: the step may be tried again. */
-static bool out_of_cells(struct room *r) {
+static bool idle_leave(struct room *r) {
     bool left = false;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         left = room_leave(r, s) || left;
     }
-    if (!left) make_way(r);
     return left;
+}
+
+/* Who was cancelled says the mail. The step left nothing in the cells; of a recurrent sequence it took everything, so those of the
+ * step are parked: they come back with their tokens. */
+static void step_aborted(struct room *r) {
+    engine_cancel(r->engine, false);
+    r->aborted = true;
+    r->short_until_ns = clock_now_ns() + SHORT_SECONDS * NS_PER_S;
+    if (!r->info.recurrent) return;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->chunk == 0 || t->state == STREAM_ENDED) continue;
+        stream_drop_sequence(r, t);
+        stream_end_parked(r, t);
+    }
 }
 
 static void account(struct room *r, struct stream *t) {
@@ -158,13 +180,15 @@ bool batch_step(struct room *r) {
     collect(r);
     if (r->n_items == 0) return false;
     enum err err = decode(r);
-    if (err == ERR_NO_CELLS && out_of_cells(r)) err = decode(r);
-    if (err == ERR_CANCELED) { /* nothing of the step is left; who was cancelled says the mail */
-        engine_cancel(r->engine, false);
+    if (err == ERR_NO_CELLS && idle_leave(r)) err = decode(r);
+    if (err == ERR_CANCELED) {
+        step_aborted(r);
         return true;
     }
+    r->aborted = false;
     if (err == ERR_NO_CELLS) {
-        if (r->n_running > 0) make_way(r);
+        if (r->idle.count > 0) return false; /* the disk will have taken them soon */
+        make_way(r);
         return true;
     }
     if (err) {

@@ -308,10 +308,13 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
         say_last_error(why, why_size, "no context can be made");
     } else {
         int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+        /* Our scratch sequence's window and a step's share of the window cache are nobody's in the pool. */
+        uint64_t pool = cells.base_per_token * params.n_cells + cells.window_per_seq * params.n_seqs;
+        uint64_t unpooled = memory.cells_bytes > pool ? memory.cells_bytes - pool : 0;
         *ret = (struct engine_measure){.weights_bytes = memory.weights_bytes,
                                        .cells_bytes = memory.cells_bytes,
-                                       .compute_bytes =
-                                           memory.compute_bytes + output_bytes(n_vocab, params.n_seqs),
+                                       .compute_bytes = memory.compute_bytes + unpooled +
+                                                        output_bytes(n_vocab, params.n_seqs),
                                        .base_bytes_per_token = cells.base_per_token,
                                        .window_bytes_per_seq = cells.window_per_seq,
                                        .context_train = (uint32_t)llama_model_n_ctx_train(model),

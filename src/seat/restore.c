@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "seat/room.h"
 
-#define PUTS_PER_STEP 4 /* about 1 ms each */
+#define PUTS_PER_STEP 4              /* about 1 ms each */
+#define AHEAD_BYTES_MAX (256u << 20) /* of all streams together: blocks of a big model have 30 MB and more */
 
 static void go_on(struct room *r, struct stream *t) {
     stream_set_state(r, t, STREAM_PREFILL);
@@ -99,8 +101,17 @@ void restore_got(struct room *r, struct disk_job *job) {
     t->ready[job->index % RESTORE_AHEAD_BLOCKS] = job;
 }
 
+static uint32_t blocks_ahead(const struct room *r) {
+    uint64_t bytes = (r->info.base_bytes_per_token +
+                      (r->info.window ? r->info.window_bytes_per_seq / r->info.window : 0)) *
+                     BLOCK_TOKENS * r->parallel;
+    uint64_t n = bytes ? AHEAD_BYTES_MAX / bytes : RESTORE_AHEAD_BLOCKS;
+    return n < 1 ? 1 : n > RESTORE_AHEAD_BLOCKS ? RESTORE_AHEAD_BLOCKS : (uint32_t)n;
+}
+
 static bool read_ahead(struct room *r, struct stream *t) {
-    while (t->next_get < t->plan.n_blocks && t->next_get - t->next_put < RESTORE_AHEAD_BLOCKS) {
+    uint32_t ahead = blocks_ahead(r);
+    while (t->next_get < t->plan.n_blocks && t->next_get - t->next_put < ahead) {
         const struct store_plan_block *b = &t->plan.blocks[t->next_get];
         struct disk_job *job = disk_job_new(DISK_GET, t->restore_serial);
         if (!job) return false;
@@ -126,6 +137,7 @@ static enum err put(struct room *r, struct stream *t, const struct disk_job *job
     struct sequence *s = t->seq;
     if (b->first_pos != s->n_tokens || b->n_tokens > s->held * BLOCK_TOKENS - s->n_tokens)
         return ERR_MISMATCH;
+    if (fault_hit(FAULT_BLOCK_PUT_FAIL, NULL)) return ERR_INTERNAL;
     enum err err = engine_block_put(r->engine, s->slot, (int32_t)b->first_pos,
                                     (int32_t)(b->first_pos + b->n_tokens), job->base.data, job->base.size,
                                     job->window_part.data, b->needs_window ? job->window_part.size : 0);

@@ -19,7 +19,9 @@
 
 #define BATCH_TOKENS 512 /* most items of a step: libllama's usual ubatch */
 #define BATCH_TOKENS_SHARED                                                                                  \
-    256                     /* of prompts, while other streams wait for their next token in the same step */
+    256                       /* of prompts, while other streams wait for their next token in the same step */
+#define BATCH_TOKENS_SHORT 16 /* of prompts, for SHORT_SECONDS after a step that a cancel aborted */
+#define SHORT_SECONDS 2
 #define IDLE_SECONDS 60     /* an idle sequence leaves the cells after it: ADR 4 */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
@@ -39,7 +41,10 @@ struct room_op {
     enum room_step step;
     enum msg_type type; /* CONFIGURE, EVICT, STOP */
     uint64_t op;
-    uint64_t flush_serial;        /* the FLUSH that counts */
+    uint64_t flush_serial; /* the FLUSH that counts */
+    bool again;            /* EVICT, STOP: saving for the second time */
+    uint64_t mark;         /* STEP_SAVE: what moves while the disk works, and when it last did */
+    int64_t moved_ns;
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
 };
 
@@ -91,7 +96,8 @@ struct room {
     uint32_t next_recent;
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
-    uint32_t progress_sent_ms; /* LOAD */
+    bool aborted;           /* the last step was */
+    int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
 };
 
 enum err room_open(const struct room_ports *ports, struct room **ret) NODISCARD;

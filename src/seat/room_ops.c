@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -251,7 +252,9 @@ static void configure_tag(struct room *r) {
 static void configure_self_test(struct room *r, bool passed_before) {
     char why[WHY_BYTES] = "";
     engine_cancel(r->engine, false); /* a late cancel must not look like a failed test */
-    enum err err = passed_before ? ERR_OK : engine_self_test(r->engine, why, sizeof why);
+    enum err err = passed_before                           ? ERR_OK
+                   : fault_hit(FAULT_SELF_TEST_FAIL, NULL) ? ERR_MISMATCH
+                                                           : engine_self_test(r->engine, why, sizeof why);
     if (err) {
         char text[WHY_BYTES + 64];
         snprintf(text, sizeof text, "the self-test of the block layout failed: %s",
@@ -329,14 +332,46 @@ void room_op_begin(struct room *r, enum msg_type type, uint64_t op) {
     r->op = (struct room_op){.step = STEP_SAVE, .type = type, .op = op};
 }
 
-static bool all_left(struct room *r) {
+/* True: all is posted, or the disk has not moved for so long that what is left is given up. */
+static bool all_posted(struct room *r) {
+    bool all = true;
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (!room_leave(r, s)) return false;
+        all = save_sequence(r, s, SAVE_LEAVING) && all;
+    }
+    int64_t now = clock_now_ns();
+    uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs;
+    if (r->op.moved_ns == 0 || mark != r->op.mark) r->op.moved_ns = now;
+    r->op.mark = mark;
+    return all || now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S;
+}
+
+static bool all_saved(struct room *r) {
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (!save_is_done(r, s)) return false;
     }
     return true;
 }
 
+static void drop_idle(struct room *r) {
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        bool posted =
+            save_sequence(r, s, SAVE_LEAVING); /* what the disk refused the disk thread has counted */
+        if (!posted) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
+        if (s->agent[0] && (!posted || !r->cache_on)) r->left_unsaved++;
+        sequence_drop(r, s);
+    }
+}
+
 static void flushed(struct room *r) {
+    /* A put of the turn's end may have come back refused (the day's writes, a parent that was evicted), and that was not its
+     * last chance: once more. */
+    if (!r->op.again && !all_saved(r)) {
+        r->op.again = true;
+        r->op.moved_ns = 0;
+        r->op.step = STEP_SAVE;
+        return;
+    }
+    drop_idle(r);
     if (r->op.type == MSG_TYPE_STOP) {
         struct disk_job *job = disk_job_new(DISK_CLOSE, 0);
         r->op.step = STEP_WAIT_CLOSE;
@@ -355,7 +390,7 @@ static void flushed(struct room *r) {
 
 void room_op_step(struct room *r) {
     if (r->op.step == STEP_WAIT_HASH && r->hash_known) configure_tag(r);
-    if (r->op.step != STEP_SAVE || !all_left(r)) return;
+    if (r->op.step != STEP_SAVE || !all_posted(r)) return;
     r->op.flush_serial = ++r->last_serial;
     struct disk_job *job = disk_job_new(DISK_FLUSH, r->op.flush_serial);
     if (job && room_post_job(r, job)) r->op.step = STEP_WAIT_FLUSH;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "seat/room.h"
@@ -51,8 +52,10 @@ static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, ui
     if (!job) return false;
     if (r->takes_left > 0) r->takes_left--;
     int32_t from = 0;
-    enum err err = engine_block_take(r->engine, s->slot, (int32_t)first, (int32_t)(first + n), parts,
-                                     &job->base, &job->window_part, &from);
+    enum err err = fault_hit(FAULT_BLOCK_TAKE_FAIL, NULL)
+                       ? ERR_INTERNAL
+                       : engine_block_take(r->engine, s->slot, (int32_t)first, (int32_t)(first + n), parts,
+                                           &job->base, &job->window_part, &from);
     if (err) {
         log_error("seat.take", "err=%s pos=%u", err_name(err), first);
         disk_job_free(job);
@@ -153,6 +156,15 @@ bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     return save_tail(r, s, s->n_tokens, depth == SAVE_LEAVING) && save_note(r, s);
 }
 
+bool save_is_done(const struct room *r, const struct sequence *s) {
+    if (!r->cache_on) return true;
+    if (s->n_blocks != s->n_tokens / BLOCK_TOKENS || s->noted != s->n_tokens) return false;
+    if (s->n_tokens % BLOCK_TOKENS && s->tail_saved != s->n_tokens) return false;
+    for (uint32_t k = 0; k < s->n_blocks; k++)
+        if (s->blocks[k].base != BLOCK_SAVED || parts_missing(r, s, k, SAVE_TURN)) return false;
+    return true;
+}
+
 void save_prompt_end(struct room *r, struct sequence *s) {
     if (!r->cache_on) return;
     s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
@@ -175,8 +187,12 @@ void save_restore_point(struct room *r, struct sequence *s) {
     if (!r->info.window || !r->cache_on || s->n_tokens % BLOCK_TOKENS != 0) return;
     if (!s->agent[0] && !s->shared) return;
     sequence_name(r, s);
-    uint32_t needed = window_needed_from(r, s->n_tokens);
-    for (uint32_t k = needed / BLOCK_TOKENS; k < s->n_blocks; k++) {
+    uint32_t needed = window_needed_from(r, s->n_tokens), first = needed / BLOCK_TOKENS;
+    /* All or nothing: a window that is not whole is no restore point. */
+    uint32_t n = s->n_blocks - first;
+    if (!room_for(r, part_bytes(r, n * BLOCK_TOKENS, ENGINE_PART_BASE | ENGINE_PART_WINDOW))) return;
+    if (r->takes_left < n) r->takes_left = n;
+    for (uint32_t k = first; k < s->n_blocks; k++) {
         struct sequence_block *b = &s->blocks[k];
         uint32_t from = k * BLOCK_TOKENS > needed ? k * BLOCK_TOKENS : needed;
         if (b->window_from <= from) continue;
@@ -210,6 +226,10 @@ void save_written(struct room *r, const struct disk_job *job) {
     }
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
     uint32_t k = job->first_pos / BLOCK_TOKENS;
+    /* The sequence may have been cut and filled with other tokens since. */
+    if (job->first_pos + job->n_tokens > s->n_tokens ||
+        memcmp(s->tokens + job->first_pos, job->tokens, job->n_tokens * sizeof *job->tokens) != 0)
+        return;
     if (job->n_tokens < BLOCK_TOKENS) {
         if (job->err && s->tail_saved == job->first_pos + job->n_tokens) s->tail_saved = 0;
     } else if (k < s->n_blocks) {

@@ -24,6 +24,8 @@ struct disk_job;
 
 /* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
+/* Everything of it is on disk, as answered. */
+bool save_is_done(const struct room *r, const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);
 /* The prompt of s is read, nothing is generated yet: full blocks and, where that is cheap (no window), a tail: a retry

@@ -19,6 +19,7 @@
 #define STATS_EVERY_NS NS_PER_S
 #define CANCEL_PATIENCE_NS (200 * NS_PER_MS) /* steps are shorter on a machine that suits its model */
 #define CANCEL_LOOK_MS 50
+#define ENGINE_STACK_BYTES ((size_t)64 << 20)
 
 struct seat {
     struct channel *channel;
@@ -116,7 +117,10 @@ static bool dispatch(struct seat *s, struct msg *m) {
         s->stop_since_ns = clock_now_ns();
         op_to_engine(s, m, m->stop.op);
         return true;
-    case MSG_TYPE_CANCEL: s->cancel_since_ns = clock_now_ns(); return to_engine(s, m) == ERR_OK;
+    case MSG_TYPE_CANCEL:
+        if (s->cancel_since_ns == 0)
+            s->cancel_since_ns = clock_now_ns(); /* the first one that waits counts */
+        return to_engine(s, m) == ERR_OK;
     case MSG_TYPE_SUBMIT: submit(s, m); return true;
     case MSG_TYPE_QUERY: query(s, m); return true;
     case MSG_TYPE_SETTINGS: settings(s, m); return true;
@@ -225,6 +229,17 @@ static void *engine_thread(void *arg) {
     return NULL;
 }
 
+/* Templates, grammars and some tokenizers recurse over what clients send, and macOS gives a thread half a megabyte. Only what is
+ * touched takes memory. */
+static enum err start_engine_thread(struct seat *s) {
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0) return ERR_NOMEM;
+    bool ok = pthread_attr_setstacksize(&attr, ENGINE_STACK_BYTES) == 0 &&
+              pthread_create(&s->engine_thread, &attr, engine_thread, s) == 0;
+    (void)pthread_attr_destroy(&attr);
+    return ok ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err start(struct seat *s, int fd) {
     enum err err = channel_open(fd, &s->channel);
     if (err) {
@@ -238,7 +253,7 @@ static enum err start(struct seat *s, int fd) {
     struct room_ports ports = {
         .engine = s->engine, .inbox = s->engine_inbox, .disk = s->disk, .out = s->out, .stats = &s->stats};
     if (!err) err = room_open(&ports, &s->room);
-    if (!err && pthread_create(&s->engine_thread, NULL, engine_thread, s) != 0) err = ERR_NOMEM;
+    if (!err) err = start_engine_thread(s);
     s->engine_started = !err;
     return err;
 }

@@ -12,8 +12,11 @@
 /* The disk thread's: */
 #define SEAT_STATS_DISK(X)                                                                                   \
     X(blocks_written)                                                                                        \
-    X(block_bytes_written) X(blocks_read) X(block_bytes_read) X(blocks_corrupt) X(write_failures)            \
-        X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks) X(unsaved_agents)
+    X(block_bytes_written)                                                                                   \
+    X(blocks_read)                                                                                           \
+    X(block_bytes_read)                                                                                      \
+    X(blocks_corrupt) X(write_failures) X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks)                 \
+        X(unsaved_agents)
 
 struct seat_stats {
 #define SEAT_STATS_FIELD(name) _Atomic uint64_t name;

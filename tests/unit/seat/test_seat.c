@@ -346,6 +346,25 @@ START_TEST(a_cancel_ends_a_stream_at_once) { /* G4 */
 }
 END_TEST
 
+/* Another agent's clients leave one after the other: each may abort a step, and the long prompt is read all the same. */
+START_TEST(cancels_do_not_starve_the_others) {
+    struct client *c = client_start(1);
+    client_load(c, MODEL_SLOW);
+    client_configure(c, 64u << 20, 4);
+    struct answer *a = client_submit(c, client_text("ann", prompt_of("ann", 3000), 5)); /* 6 s alone */
+    while (!a->started) client_step(c);
+    int64_t until = clock_now_ns() + 40 * NS_PER_S;
+    while (!a->ended && clock_now_ns() < until && c->request + 1 < CLIENT_REQUESTS_MAX) {
+        struct answer *b = client_submit(c, client_text("bob", "short [[say:never]]", 20));
+        struct msg m = {.type = MSG_TYPE_CANCEL, .cancel = {.request = c->request}};
+        client_send(c, &m);
+        client_finish(c, b);
+    }
+    ck_assert(a->ended && !a->failed);
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(a_stop_during_a_load_is_quick) {
     struct client *c = client_start(1);
     char id[] = "s";
@@ -482,6 +501,76 @@ START_TEST(without_a_store_it_serves_loudly) {
 }
 END_TEST
 
+/* Past the day's writes only what leaves memory is stored: then it is. */
+START_TEST(the_days_limit_does_not_take_the_last_turn) {
+    struct client *c = client_start(1);
+    struct msg m = {.type = MSG_TYPE_SETTINGS,
+                    .settings = {.cache_disk_bytes = 1u << 30, .log_level = LOG_ERROR}};
+    client_send(c, &m);
+    client_seat(c, MODEL_A);
+    char *said = join(prompt_of("ann", 700), "", "");
+    uint32_t before =
+        0; /* prompt and answer of the turn before, but for the last token, which was never decoded */
+    for (int i = 0; i < 3; i++) {
+        struct answer *a = client_ask(c, client_text("ann", said, 20));
+        ck_assert_uint_ge(a->done.cached_tokens, before);
+        before = a->done.prompt_tokens + a->n_tokens - 1;
+        char *next = join(said, text_of(a), " And then? ");
+        free(said);
+        said = next;
+        ck_assert_uint_eq(client_leave(c).unsaved, 0);
+        client_seat(c, MODEL_A);
+    }
+    free(said);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_failed_self_test_turns_the_cache_off_loudly) {
+    struct client *c = client_start(1);
+    client_fault(c, "self_test_fail", 1, 0);
+    client_load(c, MODEL_A);
+    struct msg_configured *got = client_configure(c, 64u << 20, 4);
+    ck_assert_uint_eq(got->cache_on, 0);
+    ck_assert_msg(strstr(got->cache_reason, "self-test"), "%s", got->cache_reason);
+    ck_assert_str_eq(text_of(client_ask(c, client_text("ann", "x [[say:hi]]", 10))), "hi");
+    client_leave(c);
+    client_seat(c, MODEL_A); /* it was not remembered as passed */
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(blocks_that_can_not_be_put_back_are_read_anew) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    struct answer *whole = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
+    for (int times = 1; times <= 2; times++) { /* once: the second plan restores; twice: cold */
+        client_leave(c);
+        client_seat(c, MODEL_A);
+        client_fault(c, "block_put_fail", times, 0);
+        struct answer *a = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
+        ck_assert_uint_eq(a->done.cached_tokens, times == 1 ? 899 : 0);
+        ck_assert_str_eq(text_of(a), text_of(whole));
+        ck_assert_str_eq(a->logits, whole->logits);
+    }
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_block_that_can_not_be_taken_is_taken_later) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "block_take_fail", 3, 0);
+    struct answer *a = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
+    char *said = join(prompt_of("ann", 900), text_of(a), " And then? ");
+    ck_assert_uint_eq(client_leave(c).unsaved, 0);
+    client_seat(c, MODEL_A);
+    ck_assert_uint_eq(client_ask(c, client_text("ann", said, 20))->done.cached_tokens, 919);
+    free(said);
+    client_stop(c);
+}
+END_TEST
+
 static struct json *query(struct client *c, enum msg_query_kind what, const char *agent) {
     struct msg m = {.type = MSG_TYPE_QUERY,
                     .query = {.op = ++c->op, .what = what, .agent = (char *)(uintptr_t)agent}};
@@ -601,6 +690,11 @@ int main(void) {
                                   stops_cut_across_tokens,
                                   too_long_prompts_say_both_numbers,
                                   a_cancel_ends_a_stream_at_once,
+                                  cancels_do_not_starve_the_others,
+                                  the_days_limit_does_not_take_the_last_turn,
+                                  a_failed_self_test_turns_the_cache_off_loudly,
+                                  blocks_that_can_not_be_put_back_are_read_anew,
+                                  a_block_that_can_not_be_taken_is_taken_later,
                                   a_stop_during_a_load_is_quick,
                                   agents_take_turns_in_a_small_pool,
                                   a_long_answer_makes_way,
