@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 
+#define MAIL_PER_TURN 32 /* then a step: a prompt takes milliseconds to tokenize, and streams wait for their next token */
+
 /* ---- the disk thread's jobs ---- */
 
 bool room_post_job(struct room *r, struct disk_job *job) {
@@ -248,7 +250,7 @@ void room_run(struct room *r) {
     bool busy = false;
     while (!r->ended) {
         bool mail = take_mail(r, busy ? 0 : sleep_ns(r));
-        while (mail && !r->ended) mail = take_mail(r, 0);
+        for (int n = 1; mail && n < MAIL_PER_TURN && !r->ended; n++) mail = take_mail(r, 0);
         busy = step(r);
     }
 }
