@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks of hotseat beside llama.cpp's own programs, as ratios in one run.
 
-usage: bench/bench.py [router] [steps] [stream] [restore] [--runs N]      (no name: all of them)
+usage: bench/bench.py [router] [steps] [restore] [stream] [memory] [--runs N]      (no name: all of them)
 
 Needs `make build` and the pinned models; builds llama-server and llama-bench from the pinned source once.
 Writes bench/out/results.json and prints tables for docs/benchmarks.md.
@@ -27,6 +27,7 @@ ENGINE = pathlib.Path(os.environ.get("HOTSEAT_ENGINE_DIR") or CACHE / "engine" /
 MODELS = CACHE / "models"
 SMOL = "SmolLM2-135M-Instruct.Q4_1"
 QWEN = "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M"
+GEMMA = "gemma-3-270m-Q4_K_M"
 THREADS = max(1, min(os.cpu_count() or 1, 2))
 WORDS = ("river stone lantern quiet harvest window copper meadow signal thread winter anchor garden mirror "
          "bridge candle forest pepper marble island rocket violin planet basket hammer silver").split()
@@ -121,9 +122,9 @@ def router(folder):
 
 
 def prompt_of(n_tokens, salt):
-    """About n_tokens of words; each word is one or two tokens for both vocabularies."""
+    """About n_tokens of words: most are one token for both vocabularies."""
     out, i = [], salt
-    while len(out) < n_tokens * 0.8:
+    while len(out) < n_tokens * 0.95:
         i = (i * 1103515245 + 12345) & 0x7FFFFFFF
         out.append(WORDS[i % len(WORDS)])
     return "Remember these words: " + " ".join(out)
@@ -230,6 +231,77 @@ def bench_steps(runs):
     return result
 
 
+def saved(server):
+    """Waits until nothing is on its way to the disk."""
+    while True:
+        with urllib.request.urlopen(server.url + "/metrics", timeout=60) as r:
+            if re.search(r"^hotseat_cache_dirty_bytes 0$", r.read().decode(), re.M):
+                return
+        time.sleep(0.2)
+
+
+def bench_restore(runs):
+    """Putting a conversation back against a program that does no more than read, check, set_data and seq_cp on the same files, in
+    turns; and against the prefill that it saves."""
+    floor = ROOT / "build/release/floor_restore"
+    result = {}
+    for model, other in ((SMOL, QWEN), (QWEN, SMOL)):
+        for n in (500, 1500, 6000):
+            with tempfile.TemporaryDirectory() as folder, hotseat(folder, model) as server:
+                talk = [{"role": "user", "content": prompt_of(n, n)}]
+                cold = turn(server.url, model, "bench", talk)
+                saved(server)
+                (tag,) = (pathlib.Path(folder) / "blocks").iterdir()
+                seat = get(server.url, "/admin/models/current")
+                ours, floors = [], []
+                for _ in range(runs):
+                    post(server.url, "/admin/models/swap", {"model": other})
+                    post(server.url, "/admin/models/swap", {"model": model})
+                    figures = turn(server.url, model, "bench", talk)
+                    ours.append(figures["hotseat"]["restore_ms"])
+                    line = subprocess.run([floor, MODELS / f"{model}.gguf", tag, str(seat["cells"]), str(seat["sequences"] + 1),
+                                           str(THREADS)], capture_output=True, text=True, check=True).stdout
+                    floors.append(json.loads(line)["restore_ms"])
+                saved_ms = cold["hotseat"]["prefill_ms"]
+                row = {"cached": figures["usage"]["prompt_tokens_details"]["cached_tokens"], "restore_ms": statistics.median(ours),
+                       "floor_ms": statistics.median(floors), "prefill_ms": saved_ms}
+                row |= {"of_floor": row["restore_ms"] / row["floor_ms"], "of_prefill": row["restore_ms"] / saved_ms}
+                result[f"{model} {n}"] = row
+                print(f"  {model:40} " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
+    return result
+
+
+def seat_of(server):
+    children = subprocess.run(["pgrep", "-P", str(server.p.pid)], capture_output=True, text=True, check=True).stdout.split()
+    return int(children[0])
+
+
+def kernel_written(pid):
+    return int(re.search(r"^write_bytes: (\d+)", pathlib.Path(f"/proc/{pid}/io").read_text(), re.M)[1])
+
+
+def bench_memory(runs):
+    """What stays after an unload, over swaps of three vocabularies; what the kernel saw written by swaps without a new token."""
+    del runs
+    with tempfile.TemporaryDirectory() as folder, hotseat(folder) as server:
+        unloaded, kinds = [], []
+        turn(server.url, SMOL, "bench", [{"role": "user", "content": prompt_of(1500, 1)}])
+        for i in range(100):
+            swap = post(server.url, "/admin/models/swap", {"model": (QWEN, GEMMA, SMOL)[i % 3]})
+            unloaded.append(swap["memory"]["unloaded_bytes"])
+            kinds.append(swap["kind"])
+        saved(server)
+        pid = seat_of(server)
+        before, files = kernel_written(pid), len(list((pathlib.Path(folder) / "blocks").rglob("*.kv")))
+        for i in range(20):
+            post(server.url, "/admin/models/swap", {"model": (QWEN, SMOL)[i % 2]})
+        row = {"hot": kinds.count("hot"), "unloaded_max": max(unloaded), "unloaded_20": unloaded[19], "unloaded_100": unloaded[99],
+               "growth_a_swap": (unloaded[99] - unloaded[19]) / 80, "files": files,
+               "written_by_20_swaps": kernel_written(pid) - before}
+    print("  " + "  ".join(f"{k} {v:.0f}" for k, v in row.items()), flush=True)
+    return row
+
+
 def bench_stream(runs):
     """Prefill and decode of one stream against llama-bench with the same settings, in turns."""
     result = {}
@@ -257,7 +329,7 @@ def bench_stream(runs):
     return result
 
 
-STAGES = {"router": bench_router, "steps": bench_steps, "stream": bench_stream}
+STAGES = {"router": bench_router, "steps": bench_steps, "restore": bench_restore, "stream": bench_stream, "memory": bench_memory}
 
 
 def main():

@@ -30,7 +30,7 @@ static void quiet(enum ggml_log_level level, const char *text, void *user) {
 
 struct found {
     char path[512];
-    uint32_t first_pos;
+    uint32_t first_pos, n_tokens;
 };
 static struct found blocks[BLOCKS_MAX];
 static int n_blocks;
@@ -48,13 +48,16 @@ static int visit(const char *path, const struct stat *st, int type, struct FTW *
     if (got <= 0 || store_format_decode(head, (size_t)got, (uint64_t)st->st_size, &h, &reason) != ERR_OK)
         return 0;
     snprintf(blocks[n_blocks].path, sizeof blocks[n_blocks].path, "%s", path);
-    blocks[n_blocks++].first_pos = h.first_pos;
+    blocks[n_blocks].first_pos = h.first_pos;
+    blocks[n_blocks++].n_tokens = h.n_tokens;
     return 0;
 }
 
+/* Of two tails the longer one first. */
 static int by_position(const void *a, const void *b) {
     const struct found *x = a, *y = b;
-    return x->first_pos < y->first_pos ? -1 : x->first_pos > y->first_pos;
+    if (x->first_pos != y->first_pos) return x->first_pos < y->first_pos ? -1 : 1;
+    return x->n_tokens > y->n_tokens ? -1 : x->n_tokens < y->n_tokens;
 }
 
 /* Reads, verifies and puts back one file; the number of tokens, 0 when anything is wrong. */
