@@ -260,8 +260,17 @@ static void give_up(struct front *f, struct stream *t) {
     stream_fail(f, t, ERR_QUEUE_FULL, RETRY_SHORT_S, "too many answers wait to be sent");
 }
 
-static void on_started(struct front *f, struct stream *t, const struct msg_started *m) {
+/* A stream that moves is the same stream only if its prompt is the same tokens. */
+static void keep_prompt(struct stream *t, struct msg_started *m) {
+    struct msg_tokens *ids = &t->request->submit.prompt_ids;
+    if (ids->n > 0 || m->prompt_ids.n == 0) return;
+    *ids = m->prompt_ids;
+    m->prompt_ids = (struct msg_tokens){0};
+}
+
+static void on_started(struct front *f, struct stream *t, struct msg_started *m) {
     if (t->entered || t->ended) return;
+    keep_prompt(t, m);
     t->entered = true;
     t->prompt_tokens = m->prompt_tokens;
     t->cached_tokens = m->cached_tokens;

@@ -35,7 +35,8 @@ struct msg_strings {       /* a list of byte strings */
     F(U64, op) F(STR, path) F(STR, kv) F(U32, repack) F(U32, n_cells) F(U32, n_seqs) F(U32, threads)
 #define MSG_LOAD(F) /* weights and vocabulary; -> PROGRESS ..., LOADED */                                    \
     F(U64, op)                                                                                               \
-    F(STR, model) F(STR, path) F(STR, kv) F(U32, repack) F(U32, threads) F(                                  \
+    F(STR, model)                                                                                            \
+    F(STR, path) F(STR, kv) F(U32, repack) F(U32, threads) F(                                                \
         STR, template_family) /* "" or "chatml", "gemma", ...: for models without a template of their own */ \
         F(BYTES, template_source) /* "" or the text of a Jinja file; wins over the model's */
 #define MSG_CONFIGURE(                                                                                       \
@@ -54,10 +55,11 @@ struct msg_strings {       /* a list of byte strings */
     F(U32, parallel_tool_calls)                                                                              \
     F(BYTES, json_schema) /* "" or a JSON schema the answer must match ("{}": any JSON object) */            \
     F(BYTES, prompt)      /* TEXT: the prompt */                                                             \
-    F(TOKENS, prompt_ids) /* TOKENS: the prompt as token ids */                                              \
+    F(TOKENS, prompt_ids) /* TOKENS: the prompt; else what STARTED said of it before the stream moved */     \
     F(U32, max_tokens)    /* 0: up to the context */                                                         \
     F(F64, temperature)                                                                                      \
-    F(F64, top_p) F(I64, top_k) F(F64, min_p) F(F64, presence_penalty) F(F64, frequency_penalty)             \
+    F(F64, top_p)                                                                                            \
+    F(I64, top_k) F(F64, min_p) F(F64, presence_penalty) F(F64, frequency_penalty)                           \
         F(U64, seed) /* always set; the random number at a position is a function of (seed, position) */     \
         F(STRS, stops) F(U32, ignore_eos)                                                                    \
             F(TOKENS,                                                                                        \
@@ -75,53 +77,62 @@ struct msg_strings {       /* a list of byte strings */
 #define MSG_READY(F) F(U64, generation) F(STR, engine) F(STR, engine_version) F(U64, memory_bytes)
 #define MSG_MEASURED(F)                                                                                      \
     F(U64, op)                                                                                               \
-    F(U64, weights_bytes) F(U64, cells_bytes) F(U64, compute_bytes) F(U64, base_bytes_per_token)             \
-        F(U64, window_bytes_per_seq) F(U32, context_train) F(U32, n_vocab)
+    F(U64, weights_bytes)                                                                                    \
+    F(U64, cells_bytes) F(U64, compute_bytes) F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq)      \
+        F(U32, context_train) F(U32, n_vocab)
 #define MSG_PROGRESS(F) F(U64, op) F(U32, permille)
 #define MSG_LOADED(F)                                                                                        \
     F(U64, op)                                                                                               \
     F(U64, weights_bytes) F(U32, context_train) F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq)
 #define MSG_CONFIGURED(F)                                                                                    \
     F(U64, op)                                                                                               \
-    F(U64, pool_bytes) F(U32, n_cells) F(U32, n_blocks) F(U32, n_seqs) F(U32, context) F(STR, tag)           \
-        F(U32, cache_on) F(STR, cache_reason) F(U64, memory_bytes) F(U64, compute_bytes)
+    F(U64, pool_bytes)                                                                                       \
+    F(U32, n_cells) F(U32, n_blocks) F(U32, n_seqs) F(U32, context) F(STR, tag) F(U32, cache_on)             \
+        F(STR, cache_reason) F(U64, memory_bytes) F(U64, compute_bytes)
 #define MSG_EVICTED(F) F(U64, op) F(U64, blocks) F(U64, bytes) F(U64, unsaved)
 #define MSG_UNLOADED(F)                                                                                      \
     F(U64, op) F(U64, before_bytes) F(U64, after_bytes) F(U64, baseline_bytes) F(U32, mappings)
 #define MSG_OP_FAILED(F) F(U64, op) F(U32, err) F(STR, text)
 #define MSG_STARTED(F) /* the prompt is known and what is cached was put back */                             \
-    F(U64, request) F(U32, prompt_tokens) F(U32, cached_tokens)
+    F(U64, request)                                                                                          \
+    F(U32, prompt_tokens)                                                                                    \
+    F(U32, cached_tokens)                                                                                    \
+        F(TOKENS,                                                                                            \
+          prompt_ids) /* where they are not those of the text alone: SUBMIT with replay brings them back */
 #define MSG_DELTA(                                                                                           \
     F) /* tokens and the text they released: text may be empty (held back) or of earlier tokens */           \
     F(U64, request)                                                                                          \
-    F(TOKENS, tokens) F(BYTES, text) F(BYTES, reasoning)                                                     \
+    F(TOKENS, tokens)                                                                                        \
+    F(BYTES, text) F(BYTES, reasoning)                                                                       \
         F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */
 #define MSG_DONE(F)                                                                                          \
     F(U64, request)                                                                                          \
     F(U32, finish) /* enum msg_finish */                                                                     \
-        F(U32, prompt_tokens) F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens)          \
-            F(I64, restore_ns) F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns)                   \
-                F(U32, decode_tokens) F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)
+    F(U32, prompt_tokens)                                                                                    \
+    F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens) F(I64, restore_ns)                 \
+        F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns) F(U32, decode_tokens)                    \
+            F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)
 #define MSG_FAILED(F) F(U64, request) F(U32, err) F(STR, text) F(STR, param)
 #define MSG_PARKED(F) F(U64, request)
 #define MSG_REPLY(F) F(U64, op) F(U32, err) F(STR, text) F(BYTES, json)
 #define MSG_STATS(F) /* once a second: heartbeat and totals since the seat's start */                        \
     F(U64, memory_bytes)                                                                                     \
-    F(U32, cells_used) F(U32, cells) F(U32, agents_resident) F(U32, running) F(U64, blocks_written)          \
-        F(U64, block_bytes_written) F(U64, blocks_read) F(U64, block_bytes_read) F(U64, restores)            \
-            F(U64, restore_failures) F(U64, blocks_corrupt) F(U64, write_failures) F(U64, disk_bytes)        \
-                F(U64, disk_budget_bytes) F(U64, dirty_bytes) F(U64, decode_calls) F(U64, evicted_blocks)    \
-                    F(U64, unsaved_agents)
+    F(U32, cells_used)                                                                                       \
+    F(U32, cells) F(U32, agents_resident) F(U32, running) F(U64, blocks_written) F(U64, block_bytes_written) \
+        F(U64, blocks_read) F(U64, block_bytes_read) F(U64, restores) F(U64, restore_failures)               \
+            F(U64, blocks_corrupt) F(U64, write_failures) F(U64, disk_bytes) F(U64, disk_budget_bytes)       \
+                F(U64, dirty_bytes) F(U64, decode_calls) F(U64, evicted_blocks) F(U64, unsaved_agents)
 
 /* M(UPPER, lower): the order is the wire's type number; new ones go to the end. */
 #define MSG_TABLE(M)                                                                                         \
     M(HELLO, hello)                                                                                          \
-    M(MEASURE, measure) M(LOAD, load) M(CONFIGURE, configure) M(EVICT, evict) M(UNLOAD, unload)              \
-        M(PARK, park) M(SUBMIT, submit) M(CANCEL, cancel) M(QUERY, query) M(FAULT, fault)                    \
-            M(SETTINGS, settings) M(STOP, stop) M(READY, ready) M(MEASURED, measured) M(PROGRESS, progress)  \
-                M(LOADED, loaded) M(CONFIGURED, configured) M(EVICTED, evicted) M(UNLOADED, unloaded)        \
-                    M(OP_FAILED, op_failed) M(STARTED, started) M(DELTA, delta) M(DONE, done)                \
-                        M(FAILED, failed) M(PARKED, parked) M(REPLY, reply) M(STATS, stats)
+    M(MEASURE, measure)                                                                                      \
+    M(LOAD, load) M(CONFIGURE, configure) M(EVICT, evict) M(UNLOAD, unload) M(PARK, park) M(SUBMIT, submit)  \
+        M(CANCEL, cancel) M(QUERY, query) M(FAULT, fault) M(SETTINGS, settings) M(STOP, stop)                \
+            M(READY, ready) M(MEASURED, measured) M(PROGRESS, progress) M(LOADED, loaded)                    \
+                M(CONFIGURED, configured) M(EVICTED, evicted) M(UNLOADED, unloaded) M(OP_FAILED, op_failed)  \
+                    M(STARTED, started) M(DELTA, delta) M(DONE, done) M(FAILED, failed) M(PARKED, parked)    \
+                        M(REPLY, reply) M(STATS, stats)
 
 enum msg_kind { MSG_KIND_CHAT = 1, MSG_KIND_TEXT, MSG_KIND_TOKENS };
 enum msg_finish { MSG_FINISH_STOP = 1, MSG_FINISH_LENGTH, MSG_FINISH_TOOL_CALLS };

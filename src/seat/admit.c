@@ -71,6 +71,10 @@ static enum err tokenize(struct room *r, struct stream *t, const struct store_ch
     return err;
 }
 
+static bool has_ids(const struct stream *t) {
+    return t->req.kind == MSG_KIND_TOKENS || t->req.prompt_ids.n > 0;
+}
+
 static enum err take_ids(struct room *r, struct stream *t, char *why) {
     for (uint32_t i = 0; i < t->req.prompt_ids.n; i++) {
         int32_t id = t->req.prompt_ids.ids[i];
@@ -100,11 +104,11 @@ static bool look_up(struct room *r, const struct stream *t) {
 }
 
 static enum err begin(struct room *r, struct stream *t, bool *ret_whole, char *why) {
-    if (t->req.kind == MSG_KIND_TOKENS) return take_ids(r, t, why);
-    if (t->req.kind == MSG_KIND_CHAT) {
+    if (t->req.kind == MSG_KIND_CHAT) { /* also with its ids: the parsers of the answer come from it */
         enum err err = engine_chat_render(r->engine, &t->req, &t->chat, why, WHY_BYTES);
         if (err) return err;
     }
+    if (has_ids(t)) return take_ids(r, t, why);
     return tokenize(r, t, NULL, 0, ret_whole);
 }
 
@@ -124,7 +128,7 @@ void admit_submit(struct room *r, struct msg_submit *req) {
         return;
     }
     char why[WHY_BYTES] = "";
-    bool whole = t->req.kind == MSG_KIND_TOKENS; /* no text: nothing to splice */
+    bool whole = has_ids(t); /* nothing to splice */
     enum err err = begin(r, t, &whole, why);
     if (err) {
         stream_end_failed(r, t, err, why[0] ? why : NULL);

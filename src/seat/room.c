@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 
-#define MAIL_PER_TURN 32 /* then a step: a prompt takes milliseconds to tokenize, and streams wait for their next token */
+#define MAIL_PER_TURN                                                                                        \
+    32 /* then a step: a prompt takes milliseconds to tokenize, and streams wait for their next token */
 
 /* ---- the disk thread's jobs ---- */
 

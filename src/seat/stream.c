@@ -225,6 +225,8 @@ void stream_say_started(struct room *r, struct stream *t) {
     struct msg m = {
         .type = MSG_TYPE_STARTED,
         .started = {.request = t->req.request, .prompt_tokens = t->n_prompt, .cached_tokens = t->cached}};
+    /* Spliced tokens stand for a conversation that another process may not know. */
+    if (t->n_spliced > 0) m.started.prompt_ids = (struct msg_tokens){t->tokens, t->n_prompt};
     outbox_send(r->out, &m);
 }
 

@@ -27,7 +27,8 @@ struct answer { /* what one request got */
     int32_t tokens[8192];
     uint32_t n_tokens;
     bool started, parked, failed, ended;
-    struct msg_done done; /* its strings are copied below */
+    struct msg_tokens prompt_ids; /* of STARTED; owned */
+    struct msg_done done;         /* its strings are copied below */
     char logits[20], kv[20], error[512];
     enum err err;
 };
@@ -75,7 +76,11 @@ static inline void client_send(struct client *c, struct msg *m) {
 }
 
 static inline void answer_add(struct client *c, struct msg *m, struct answer *a) {
-    if (m->type == MSG_TYPE_STARTED) a->started = true;
+    if (m->type == MSG_TYPE_STARTED) {
+        a->started = true;
+        a->prompt_ids = m->started.prompt_ids;
+        m->started.prompt_ids = (struct msg_tokens){0};
+    }
     if (m->type == MSG_TYPE_DELTA) {
         ck_assert(!a->ended);
         buf_put(&a->text, m->delta.text.data, m->delta.text.size);
@@ -200,6 +205,7 @@ static inline int client_status(struct client *c) {
     for (int i = 0; i < CLIENT_REQUESTS_MAX; i++) {
         if (!c->answers[i]) continue;
         buf_free(&c->answers[i]->text), buf_free(&c->answers[i]->reasoning), buf_free(&c->answers[i]->tools);
+        mem_free(c->answers[i]->prompt_ids.ids);
         free(c->answers[i]);
     }
     free(c);

@@ -277,6 +277,26 @@ START_TEST(a_parked_chat_goes_on) {
 }
 END_TEST
 
+/* A spliced prompt's tokens are told, and those that come back are taken as they are: here ones that no text would give. */
+START_TEST(a_moved_stream_keeps_its_prompts_tokens) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    struct answer *first = client_ask(c, client_text("ann", prompt_of("ann", 300), 20));
+    ck_assert_uint_eq(first->prompt_ids.n, 0);
+    char *said = join(prompt_of("ann", 300), text_of(first), " And then?");
+    struct answer *second = client_ask(c, client_text("ann", said, 20));
+    ck_assert_uint_eq(second->prompt_ids.n, second->done.prompt_tokens);
+    struct msg m = client_text("ann", said, 20);
+    m.submit.prompt_ids = (struct msg_tokens){second->prompt_ids.ids, second->prompt_ids.n};
+    ck_assert_str_eq(text_of(client_ask(c, m)), text_of(second));
+    int32_t ids[] = {120, 121, 122};
+    m.submit.prompt_ids = (struct msg_tokens){ids, 3};
+    ck_assert_uint_eq(client_ask(c, m)->done.prompt_tokens, 3);
+    free(said);
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(a_replay_that_had_ended_is_done) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
@@ -361,7 +381,8 @@ START_TEST(cancels_do_not_starve_the_others) {
         client_finish(c, b);
         (void)poll(NULL, 0, 60); /* the load's rhythm: several in each long step */
     }
-    ck_assert_uint_ge(c->stats.cells_used, 300); /* one step of 512 tokens would have been aborted each time */
+    ck_assert_uint_ge(c->stats.cells_used,
+                      300); /* one step of 512 tokens would have been aborted each time */
     client_finish(c, a);
     ck_assert(!a->failed);
     client_stop(c);
@@ -689,6 +710,7 @@ int main(void) {
                                   a_shared_beginning_is_reused_by_others,
                                   nobodys_prompts_are_written_when_used_twice,
                                   regenerating_reads_no_prompt,
+                                  a_moved_stream_keeps_its_prompts_tokens,
                                   a_replay_that_had_ended_is_done,
                                   stops_cut_across_tokens,
                                   too_long_prompts_say_both_numbers,
