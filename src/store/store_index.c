@@ -201,6 +201,10 @@ enum err store_index_open(const char *path, uint32_t wal_pages, struct store_ind
 void store_index_free(struct store_index *ix) {
     if (!ix) return;
     for (int q = 0; q < Q_COUNT; q++) sqlite3_finalize(ix->stmts[q]);
+    /* The close removes the log by its path; when the file has been moved, that path is somebody else's. */
+    int moved = 0, keep = 1;
+    if (ix->db && sqlite3_file_control(ix->db, NULL, SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        (void)sqlite3_file_control(ix->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
     sqlite3_close(ix->db);
     mem_free(ix);
 }
@@ -354,6 +358,11 @@ enum err store_index_get_file(struct store_index *ix, const struct file_identity
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return err;
+}
+
+enum err store_index_sync(struct store_index *ix) {
+    /* Folding the log in syncs it first. */
+    return err_of(sqlite3_wal_checkpoint_v2(ix->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL));
 }
 
 enum err store_index_shrink(struct store_index *ix) {
