@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "store/store.h"
 
-#define STORE_INDEX_SCHEMA 1 /* PRAGMA user_version */
+#define STORE_INDEX_SCHEMA 2 /* PRAGMA user_version */
 
 struct store_index;
 
