@@ -445,7 +445,8 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
     if (s->wal_bytes > WAL_BYTES_MAX) s->wal_bytes = WAL_BYTES_MAX;
     s->flushed_s = store_now_s();
     s->dir = mem_strdup(c->dir);
-    enum err err = s->dir ? open_all(s, why, why_size) : ERR_NOMEM;
+    enum err err = s->dir ? store_check_device(s->dir, c->device, why, why_size) : ERR_NOMEM;
+    if (!err) err = open_all(s, why, why_size);
     if (err) {
         if (why_size && !why[0]) snprintf(why, why_size, "%s: %s", c->dir, err_text(err));
         store_release(s);
@@ -470,6 +471,10 @@ void store_free(struct store *s) {
 
 bool store_is_lost(const struct store *s) {
     return s->lost;
+}
+
+uint64_t store_device(const struct store *s) {
+    return s->blocks_place.device;
 }
 
 void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per_day_bytes) {

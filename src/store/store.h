@@ -29,6 +29,7 @@ struct store_config {
     /* Refused (ERR_LOCKED) when the folder has seen a higher one from the same holder of the lock. */
     uint64_t generation;
     const struct disk_ops *disk; /* NULL: the real one */
+    uint64_t device; /* 0, or store_device() of before: on no other disk is a missing folder made */
 };
 
 enum err store_open(const struct store_config *c, struct store **ret, char *why, size_t why_size) NODISCARD;
@@ -36,6 +37,7 @@ void store_free(struct store *s);
 /* The folder that was opened is not there any more, or another one is in its place (a disk was taken away, the folder was removed).
  * Nothing is stored or found now and nothing is forgotten: free it and open it again, which makes the folder anew. */
 bool store_is_lost(const struct store *s);
+uint64_t store_device(const struct store *s); /* st_dev of its folder; 0: not known */
 void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per_day_bytes);
 
 struct block_name {

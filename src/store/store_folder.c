@@ -2,7 +2,8 @@
  *   OURS      a folder that we made, one that holds our files, and an empty one are closed to others (0700); one that is open to
  *             others and holds something else is refused as it is. A mode is changed for no other reason.
  *   CURRENT   a lock counts only while its file is the one that the folder has: a folder may be removed between open and flock.
- *   LOST      a store whose database or blocks are not where they were opened forgets nothing and is opened anew. */
+ *   LOST      a store whose database or blocks are not where they were opened forgets nothing and is opened anew; but the mount
+ *             point of a disk that was taken away is no place to make its folder in. */
 #include "store/store_private.h"
 
 #include <dirent.h>
@@ -91,6 +92,22 @@ enum err store_make_dirs(const struct disk_ops *disk, const char *path, char *wh
 }
 
 /* ---- LOST ---- */
+
+enum err store_check_device(const char *path, uint64_t device, char *why, size_t why_size) {
+    char part[STORE_DIR_BYTES_MAX + 1];
+    struct stat st;
+    size_t n = strlen(path);
+    if (device == 0 || n > STORE_DIR_BYTES_MAX || stat(path, &st) == 0) return ERR_OK;
+    memcpy(part, path, n + 1);
+    do { /* the nearest folder above that is there */
+        while (n > 0 && part[n - 1] != '/') n--;
+        while (n > 1 && part[n - 1] == '/') n--;
+        part[n] = '\0';
+    } while (n > 1 && stat(part, &st) != 0);
+    if (stat(n > 0 ? part : ".", &st) != 0 || (uint64_t)st.st_dev == device) return ERR_OK;
+    snprintf(why, why_size, "%s: the disk that it was on is not there", path);
+    return ERR_IO;
+}
 
 static enum err place_of(const struct store *s, const char *relative, struct disk_place *ret) {
     struct disk_stat st;

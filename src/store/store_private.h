@@ -142,6 +142,8 @@ bool store_is_fenced(struct store *s);
 enum err store_make_dir(const struct disk_ops *disk, const char *path) NODISCARD;
 /* path and its parents; one that was there is closed to others if it is ours. ERR_INVALID: it is not. why is filled on error. */
 enum err store_make_dirs(const struct disk_ops *disk, const char *path, char *why, size_t why_size) NODISCARD;
+/* A folder that is not there, of a disk that is not there either: ERR_IO. */
+enum err store_check_device(const char *path, uint64_t device, char *why, size_t why_size) NODISCARD;
 void store_note_place(struct store *s); /* this is the folder we opened */
 void store_look_lost(struct store *s);  /* something was not there: sets lost if it is the whole folder */
 

@@ -102,6 +102,32 @@ START_TEST(a_disk_that_was_taken_away_comes_back_whole) {
 }
 END_TEST
 
+START_TEST(no_folder_is_made_in_the_mount_point_of_a_disk_that_was_taken_away) {
+    char link[300], disk[300], root[] = "/tmp/hotseat-mount-XXXXXX", saved[256], why[256];
+    struct stat a, b;
+    ck_assert_ptr_nonnull(mkdtemp(root)); /* another file system than rig_dir's, on most machines */
+    snprintf(link, sizeof link, "%s/mnt", root);
+    snprintf(disk, sizeof disk, "%s/empty", root);
+    ck_assert_int_eq(mkdir(disk, 0700) | symlink(rig_dir, link), 0);
+    ck_assert_int_eq(stat(rig_dir, &a) | stat(root, &b), 0);
+    memcpy(saved, rig_dir, sizeof saved);
+    snprintf(rig_dir, sizeof rig_dir, "%s/cache", link);
+    struct store *s = rig_open();
+    struct store_config c = {
+        .dir = rig_dir, .budget_bytes = 64 * MB, .generation = 1, .device = store_device(s)};
+    store_free(s);
+    ck_assert_int_eq(unlink(link) | symlink(disk, link), 0);
+    enum err err = store_open(&c, &s, why, sizeof why);
+    ck_assert_int_eq(err, a.st_dev == b.st_dev ? ERR_OK : ERR_IO);
+    store_free(s);
+    ck_assert_int_eq(unlink(link) | symlink(saved, link), 0);
+    ck_assert_int_eq(store_open(&c, &s, why, sizeof why), ERR_OK);
+    store_free(s);
+    memcpy(rig_dir, saved, sizeof rig_dir);
+    rig_remove_tree(root);
+}
+END_TEST
+
 START_TEST(a_vanished_folder_is_said_and_made_anew) {
     char command[400];
     snprintf(command, sizeof command, "rm -rf %s/blocks", rig_dir);
@@ -128,6 +154,7 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {a_read_error_is_not_for_good, what_can_not_be_read_is_written_anew,
                                   a_disk_that_was_taken_away_comes_back_whole,
+                                  no_folder_is_made_in_the_mount_point_of_a_disk_that_was_taken_away,
                                   a_vanished_folder_is_said_and_made_anew};
     return rig_run("store_unplugged", tests, ARRAY_LEN(tests), set_up, tear_down);
 }
