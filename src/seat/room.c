@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -140,32 +141,56 @@ void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {
     r->recent[i].n = n;
 }
 
+void room_disk_answers(struct room *r) {
+    r->save_again_ns = 0;
+    r->save_again_wait_ns = SAVE_AGAIN_NS;
+}
+
+static int64_t idle_ns(void) {
+    int64_t ms = IDLE_SECONDS * 1000;
+    (void)fault_hit(FAULT_IDLE_SHORT, &ms);
+    return ms * NS_PER_MS;
+}
+
+/* SAVED OR STAYS: s has been idle for so long that it leaves the cells, once all of it is on the disk. What the disk has refused is
+ * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it. */
+static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64_t now) {
+    if (!r->cache_on || s->turn_unsaved || s->n_posted > 0) return;
+    if (save_is_done(s)) {
+        if (leaves) sequence_drop(r, s);
+        return;
+    }
+    if (now < r->save_again_ns) return;
+    uint32_t before = r->n_jobs;
+    s->turn_unsaved = !save_sequence(r, s, leaves ? SAVE_LEAVING : SAVE_TURN);
+    if (r->n_jobs == before) return; /* nothing to ask for: the next one */
+    if (r->save_again_wait_ns < SAVE_AGAIN_NS) r->save_again_wait_ns = SAVE_AGAIN_NS;
+    r->save_again_ns = now + r->save_again_wait_ns;
+    if (r->save_again_wait_ns < SAVE_AGAIN_MAX_NS) r->save_again_wait_ns *= 2;
+}
+
 /* Turns' ends that could not be saved at once, and idle ones whose time is up. */
 static bool tend_idle(struct room *r) {
     bool did = false;
-    int64_t now = clock_now_ns();
+    int64_t now = clock_now_ns(), leave_after = r->idle.count > 0 ? idle_ns() : 0;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;
             did = true;
         }
-        if (now - s->idle_since_ns >= IDLE_SECONDS * NS_PER_S) (void)room_leave(r, s);
+        leave_or_stay(r, s, now - s->idle_since_ns >= leave_after, now);
     }
     return did;
 }
 
 /* ---- figures ---- */
 
-static bool sequence_is_saved(const struct sequence *s) {
-    return s->noted == s->n_tokens && s->n_tokens > 0;
-}
-
 static uint64_t resident_write(struct json_out *w, const struct sequence *s) {
     if (!s->agent[0]) return 0;
     json_key(w, s->agent), json_obj(w);
     json_key(w, "tokens"), json_u64(w, s->n_tokens);
-    json_key(w, "saved"), json_boolean(w, sequence_is_saved(s));
+    json_key(w, "saved"), json_boolean(w, save_is_done(s));
     json_end(w);
     return 1;
 }

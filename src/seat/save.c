@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "seat/room.h"
 
 /* A step of a running stream may be lengthened by taking this many blocks; the rest waits for the next turn. */
@@ -64,8 +65,9 @@ static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, ui
     *ret_window_from = job->has_window ? (uint32_t)from : WINDOW_NOT_SAVED;
     job->dirty_bytes = job->base.size + job->window_part.size;
     atomic_fetch_add(&r->stats->dirty_bytes, job->dirty_bytes);
-    if (room_post_job(r, job)) return true;
-    return false;
+    if (!room_post_job(r, job)) return false;
+    s->n_posted++;
+    return true;
 }
 
 static bool base_wanted(enum block_save state, enum save_depth depth) {
@@ -77,6 +79,15 @@ static bool base_wanted(enum block_save state, enum save_depth depth) {
     case BLOCK_SAVED: break;
     }
     return false;
+}
+
+/* AFTER: blocks from this one on are not asked for now; n_blocks: all may be. */
+static uint32_t refused_from(const struct sequence *s, enum save_depth depth) {
+    for (uint32_t k = 0; k < s->n_blocks; k++) {
+        enum block_save state = s->blocks[k].base;
+        if ((state == BLOCK_LATER || state == BLOCK_FAILED) && !base_wanted(state, depth)) return k;
+    }
+    return s->n_blocks;
 }
 
 /* Lowest position whose window part a resume at n_tokens needs. */
@@ -95,8 +106,8 @@ static int parts_missing(const struct room *r, const struct sequence *s, uint32_
     return parts;
 }
 
-static bool save_blocks(struct room *r, struct sequence *s, enum save_depth depth) {
-    for (uint32_t k = 0; k < s->n_blocks; k++) {
+static bool save_blocks(struct room *r, struct sequence *s, uint32_t n, enum save_depth depth) {
+    for (uint32_t k = 0; k < n; k++) {
         struct sequence_block *b = &s->blocks[k];
         int parts = parts_missing(r, s, k, depth);
         if (!parts) continue;
@@ -139,6 +150,7 @@ static bool save_note(struct room *r, struct sequence *s) {
         return false;
     }
     if (!room_post_job(r, job)) return false;
+    s->n_posted++;
     s->noted = s->n_tokens;
     r->residents_changed = true;
     return true;
@@ -148,15 +160,21 @@ bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!r->cache_on) return true;
     sequence_name(r, s);
     if (!s->agent[0] && !s->shared && depth != SAVE_LEAVING) return true; /* NOBODY */
-    if (!save_blocks(r, s, depth)) return false;
-    if (depth == SAVE_FILLED) return true;
+    uint32_t n = refused_from(s, depth);
+    if (!save_blocks(r, s, n, depth)) return false;
+    if (depth == SAVE_FILLED || n < s->n_blocks) return true;
     return save_tail(r, s, s->n_tokens, depth == SAVE_LEAVING) && save_note(r, s);
+}
+
+bool save_is_done(const struct sequence *s) {
+    return s->n_posted == 0 && s->noted == s->n_tokens && s->n_tokens > 0;
 }
 
 void save_prompt_end(struct room *r, struct sequence *s) {
     if (!r->cache_on) return;
     s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
     if (s->filled_unsaved || r->info.window || (!s->agent[0] && !s->shared)) return;
+    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
     (void)save_tail(r, s, s->n_tokens - 1, false); /* a retry decodes the last token again */
 }
 
@@ -176,7 +194,8 @@ void save_restore_point(struct room *r, struct sequence *s) {
     if (!s->agent[0] && !s->shared) return;
     sequence_name(r, s);
     uint32_t needed = window_needed_from(r, s->n_tokens);
-    for (uint32_t k = needed / BLOCK_TOKENS; k < s->n_blocks; k++) {
+    uint32_t n = refused_from(s, SAVE_FILLED);
+    for (uint32_t k = needed / BLOCK_TOKENS; k < n; k++) {
         struct sequence_block *b = &s->blocks[k];
         uint32_t from = k * BLOCK_TOKENS > needed ? k * BLOCK_TOKENS : needed;
         if (b->window_from <= from) continue;
@@ -190,26 +209,38 @@ void save_restore_point(struct room *r, struct sequence *s) {
 
 /* ---- answers ---- */
 
+/* The state of the first block below k that was refused; BLOCK_SAVED: none was. */
+static enum block_save refused_below(const struct sequence *s, uint32_t k) {
+    for (uint32_t i = 0; i < k && i < s->n_blocks; i++) {
+        if (s->blocks[i].base == BLOCK_LATER || s->blocks[i].base == BLOCK_FAILED) return s->blocks[i].base;
+    }
+    return BLOCK_SAVED;
+}
+
 void save_written(struct room *r, const struct disk_job *job) {
     if (!job->err && job->written > 0) {
         r->written_blocks++;
         r->written_bytes += job->written;
     }
+    if (!job->err) room_disk_answers(r);
     struct sequence *s = sequence_find(r, job->owner);
     if (!s) return;
+    must(s->n_posted > 0);
+    if (--s->n_posted == 0) r->residents_changed = true;
     if (job->kind == DISK_NOTE) {
         if (job->err && s->noted == job->n_chain)
             s->noted = 0; /* again at the next turn's end, or when it leaves */
         r->residents_changed = true;
         return;
     }
-    if (job->err ==
-        ERR_NOT_FOUND) { /* the store lost its parent (budget, deletion): the whole chain goes again */
-        sequence_forget_saved(s);
-        return;
-    }
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
     uint32_t k = job->first_pos / BLOCK_TOKENS;
+    if (job->err == ERR_NOT_FOUND) now = refused_below(s, k); /* AFTER: its parent was refused before it */
+    if (job->err == ERR_NOT_FOUND && now == BLOCK_SAVED) {
+        sequence_forget_saved(
+            s); /* the store lost its parent (budget, deletion): the whole chain goes again */
+        return;
+    }
     if (job->n_tokens < BLOCK_TOKENS) {
         if (job->err && s->tail_saved == job->first_pos + job->n_tokens) s->tail_saved = 0;
     } else if (k < s->n_blocks) {

@@ -6,6 +6,8 @@
  *   NOBODY      an unnamed sequence is written on its second use or when it leaves the cells.
  *   WINDOW      window parts are taken only at restore points: end of a turn, last full block of a prompt, every
  *               RESTORE_POINT_BLOCKS blocks of a long one.
+ *   AFTER       what hangs below a block that was refused (the day's writes, a full disk) waits until that one is asked for
+ *               again: it could not be stored, and to take it out of the cells is work.
  * Thread: the engine's. */
 #ifndef HOTSEAT_SEAT_SAVE_H
 #define HOTSEAT_SEAT_SAVE_H
@@ -24,6 +26,8 @@ struct disk_job;
 
 /* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
+/* All of s is on the disk, and the disk has said so. */
+bool save_is_done(const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);
 /* The prompt of s is read, nothing is generated yet: full blocks and, where that is cheap (no window), a tail: a retry
