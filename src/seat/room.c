@@ -119,16 +119,22 @@ static bool slot_free(const struct room *r) {
     return false;
 }
 
+/* The oldest that is on the disk, for it costs nothing; else the oldest. */
+static struct sequence *next_to_leave(struct room *r, const struct sequence *keep) {
+    struct sequence *oldest = NULL;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s == keep) continue;
+        if (save_is_done(s)) return s;
+        if (!oldest) oldest = s;
+    }
+    return oldest;
+}
+
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep) {
     for (;;) {
         if (r->pool.n_free >= n_blocks && (!slot || slot_free(r))) return true;
-        struct list_node *first = list_first(&r->idle);
-        struct sequence *oldest = LIST_ENTRY(first, struct sequence, node);
-        if (oldest && oldest == keep) {
-            struct list_node *next = list_next(&r->idle, first);
-            oldest = LIST_ENTRY(next, struct sequence, node);
-        }
-        if (!oldest || !room_leave(r, oldest)) return false;
+        struct sequence *next = next_to_leave(r, keep);
+        if (!next || !room_leave(r, next)) return false;
     }
 }
 

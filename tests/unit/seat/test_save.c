@@ -111,6 +111,19 @@ START_TEST(a_parent_that_was_refused_is_not_lost) {
 }
 END_TEST
 
+START_TEST(who_is_saved_makes_place_before_who_is_not) {
+    struct sequence *unsaved = sequence(), *saved = sequence();
+    for (uint32_t i = 0; i < saved->n_blocks; i++) saved->blocks[i].base = BLOCK_SAVED;
+    saved->tail_saved = saved->noted = saved->n_tokens;
+    sequence_rest(room, unsaved); /* idle for longer */
+    sequence_rest(room, saved);
+    ck_assert(room_make_place(room, room->pool.n_free + 1, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 1);
+    ck_assert_ptr_eq(list_first(&room->idle), &unsaved->node);
+    ck_assert_uint_eq(room->n_jobs, 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("save");
     TCase *t = tcase_create("save");
@@ -118,6 +131,7 @@ int main(void) {
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, behind_a_refused_block_nothing_is_asked_for);
     tcase_add_test(t, a_parent_that_was_refused_is_not_lost);
+    tcase_add_test(t, who_is_saved_makes_place_before_who_is_not);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
