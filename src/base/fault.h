@@ -28,6 +28,7 @@
     X(DISK_FULL, "disk_full", "every write of the store fails with ENOSPC until cleared")                    \
     X(DISK_READONLY, "disk_readonly", "every write of the store fails with EROFS until cleared")             \
     X(DISK_SLOW, "disk_slow", "every disk call takes arg more milliseconds until cleared")                   \
+    X(IDLE_SHORT, "idle_short", "idle sequences leave the cells after arg milliseconds until cleared")       \
     X(SEAT_EXIT, "seat_exit", "the seat process ends at once, status 1")
 
 enum fault {

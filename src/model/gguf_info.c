@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -253,6 +254,12 @@ static enum err read_recurrent(struct reading *r) {
     return err;
 }
 
+/* libllama takes the long factors when a sequence may be longer than this. */
+static enum err read_rope(struct reading *r) {
+    r->spec->rope_context = r->spec->context_train;
+    return read_u32(r, ".rope.scaling.original_context_length", 0, UINT32_MAX, &r->spec->rope_context, NULL);
+}
+
 static enum err read_spec(struct reading *r) {
     struct model_spec *s = r->spec;
     enum err err = read_architecture(r);
@@ -264,6 +271,7 @@ static enum err read_spec(struct reading *r) {
     if (!err) err = read_heads(r);
     if (!err) err = read_window(r);
     if (!err) err = check_numbers(r);
+    if (!err) err = read_rope(r);
     if (!err) err = read_vocabulary(r);
     return err;
 }
@@ -327,6 +335,11 @@ static enum err add_totals(struct parts *p, struct gguf_file *f, struct gguf_inf
     return ERR_OK;
 }
 
+static bool has_tensor(const struct parts *p, const char *name) {
+    uint64_t hash = hash64(name, strlen(name));
+    return p->n_names > 0 && bsearch(&hash, p->names, p->n_names, sizeof hash, compare_u64) != NULL;
+}
+
 /* How many tensors the first part promises for all of them. */
 static enum err check_tensor_count(struct gguf_file *first, const struct gguf_info *info) {
     struct model_spec none = {.n_layers = 0};
@@ -374,6 +387,8 @@ static enum err read_model(struct parts *p, struct gguf_info *ret, char *reason,
     if (!err) err = add_totals(p, first, ret);
     for (uint32_t i = 2; i <= p->count && !err; i++) err = add_part(p, i, ret, reason, reason_size);
     if (!err) err = check_tensor_count(first, ret);
+    ret->spec.rope_long_short =
+        has_tensor(p, "rope_factors_long.weight") || has_tensor(p, "rope_factors_short.weight");
     ret->version = gguf_file_totals(first).version;
     ret->n_parts = p->count;
     return err;

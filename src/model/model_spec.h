@@ -33,7 +33,9 @@ struct model_spec {
     uint64_t n_params;      /* elements of all tensors */
     uint64_t weights_bytes; /* of all tensors */
     bool has_template;
-    bool recurrent; /* state that can't be cut into blocks (mamba, rwkv, hybrids) */
+    bool rope_long_short;  /* two sets of rope factors: the long ones for a context above rope_context */
+    uint32_t rope_context; /* original_context_length; else context_train */
+    bool recurrent;        /* state that can't be cut into blocks (mamba, rwkv, hybrids) */
 };
 
 /* KV bytes of one token in the layers with full attention: (layers - window layers) * kv_heads * (row(head_k)+row(head_v)). */

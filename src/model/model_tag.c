@@ -14,38 +14,62 @@
 
 #define READ_BYTES (1u << 20) /* a read: long enough for a disk, short enough to stay in the caches */
 
+static int64_t ns_of(struct timespec t) {
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static void identity_from(const struct stat *st, struct file_identity *ret) {
 #if defined(__APPLE__)
-    struct timespec t = st->st_mtimespec;
+    struct timespec m = st->st_mtimespec, c = st->st_ctimespec;
 #else
-    struct timespec t = st->st_mtim;
+    struct timespec m = st->st_mtim, c = st->st_ctim;
 #endif
     *ret = (struct file_identity){.size_bytes = (uint64_t)st->st_size,
                                   .inode = (uint64_t)st->st_ino,
                                   .device = (uint64_t)st->st_dev,
-                                  .mtime_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec};
+                                  .mtime_ns = ns_of(m),
+                                  .ctime_ns = ns_of(c)};
 }
 
 bool file_identity_equal(const struct file_identity *a, const struct file_identity *b) {
     return a->size_bytes == b->size_bytes && a->inode == b->inode && a->device == b->device &&
-           a->mtime_ns == b->mtime_ns;
+           a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
-/* Several identities as one: sizes add up, the youngest time counts, inode and device become hashes over all
+/* Several identities as one: sizes add up, the youngest times count, inode and device become hashes over all
  * parts. */
 struct identity_sum {
-    uint64_t size_bytes;
-    int64_t mtime_ns;
+    struct file_identity sum;
+    uint32_t n;
     struct buf parts;
 };
 
-static void sum_add(struct identity_sum *sum, const struct file_identity *id) {
-    sum->size_bytes += id->size_bytes;
-    if (id->mtime_ns > sum->mtime_ns) sum->mtime_ns = id->mtime_ns;
-    buf_u64(&sum->parts, id->size_bytes);
-    buf_u64(&sum->parts, id->inode);
-    buf_u64(&sum->parts, id->device);
-    buf_u64(&sum->parts, (uint64_t)id->mtime_ns);
+static void sum_add(struct identity_sum *s, const struct file_identity *id) {
+    if (s->n++ == 0) {
+        s->sum = *id;
+    } else {
+        s->sum.size_bytes += id->size_bytes;
+        if (id->mtime_ns > s->sum.mtime_ns) s->sum.mtime_ns = id->mtime_ns;
+        if (id->ctime_ns > s->sum.ctime_ns) s->sum.ctime_ns = id->ctime_ns;
+    }
+    buf_u64(&s->parts, id->size_bytes);
+    buf_u64(&s->parts, id->inode);
+    buf_u64(&s->parts, id->device);
+    buf_u64(&s->parts, (uint64_t)id->mtime_ns);
+    buf_u64(&s->parts, (uint64_t)id->ctime_ns);
+}
+
+static enum err sum_end(struct identity_sum *s, struct file_identity *ret) {
+    enum err err = s->parts.error;
+    *ret = s->sum;
+    if (!err && s->n > 1) {
+        struct hash128 h = hash128(s->parts.data, s->parts.size);
+        struct cursor c = cursor_over(h.b, sizeof h.b);
+        ret->inode = cursor_u64(&c);
+        ret->device = cursor_u64(&c);
+    }
+    buf_free(&s->parts);
+    return err;
 }
 
 enum err file_identity_of(const char *path, struct file_identity *ret) {
@@ -54,26 +78,19 @@ enum err file_identity_of(const char *path, struct file_identity *ret) {
     enum err err = ERR_OK;
     for (uint32_t i = 1; i <= n_parts && !err; i++) {
         AUTO(mem_freep) char *part = gguf_parts_path(path, i);
+        struct file_identity id;
         struct stat st;
         if (!part) {
             err = ERR_NOMEM;
         } else if (stat(part, &st) != 0) {
             err = err_from_errno(errno);
         } else {
-            identity_from(&st, ret);
-            sum_add(&sum, ret);
+            identity_from(&st, &id);
+            sum_add(&sum, &id);
         }
     }
-    if (!err) err = sum.parts.error;
-    if (!err && n_parts > 1) {
-        struct hash128 h = hash128(sum.parts.data, sum.parts.size);
-        struct cursor c = cursor_over(h.b, sizeof h.b);
-        *ret = (struct file_identity){.size_bytes = sum.size_bytes, .mtime_ns = sum.mtime_ns};
-        ret->inode = cursor_u64(&c);
-        ret->device = cursor_u64(&c);
-    }
-    buf_free(&sum.parts);
-    return err;
+    enum err summed = sum_end(&sum, ret);
+    return err ? err : summed;
 }
 
 /* Every field with its length or a fixed width, in this order: two inputs that differ never write the same
@@ -82,7 +99,7 @@ struct hash128 model_tag_of(const struct model_tag_inputs *in) {
     must(in->architecture && in->engine);
     uint8_t fixed[16 + 8 * 8];
     size_t at = 0;
-    const uint32_t numbers[] = {1,
+    const uint32_t numbers[] = {2,
                                 /* of this list */ in->n_layers,
                                 in->n_kv_heads,
                                 in->head_k,
@@ -94,6 +111,7 @@ struct hash128 model_tag_of(const struct model_tag_inputs *in) {
                                 in->swa_full,
                                 in->format_version,
                                 in->repack,
+                                in->rope_long,
                                 (uint32_t)strlen(in->architecture),
                                 (uint32_t)strlen(in->engine)};
     _Static_assert(sizeof numbers + 16 <= sizeof fixed, "the list fits");
@@ -165,6 +183,12 @@ enum err model_hash_open(const char *path, struct model_hash **ret) {
     if (!h->state || !h->room) return ERR_NOMEM;
     *ret = TAKE(h);
     return ERR_OK;
+}
+
+enum err model_hash_identity(const struct model_hash *h, struct file_identity *ret) {
+    struct identity_sum sum = {.parts = BUF(0)};
+    for (uint32_t i = 0; i < h->n_parts; i++) sum_add(&sum, &h->parts[i].identity);
+    return sum_end(&sum, ret);
 }
 
 /* A hash of bytes that were written to while we read them is nobody's. */

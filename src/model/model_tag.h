@@ -13,6 +13,7 @@ struct file_identity {
     uint64_t inode;
     uint64_t device;
     int64_t mtime_ns;
+    int64_t ctime_ns; /* a patch in place can't set it back, as it can the other one */
 };
 enum err file_identity_of(const char *path,
                           struct file_identity *ret) NODISCARD; /* follows links; all parts of a split */
@@ -25,7 +26,9 @@ struct model_tag_inputs {
     enum kv_type kv;
     bool flash_attention;
     bool swa_full;
-    const char *engine;      /* "llama 0.3.36", "fake 1" */
+    bool
+        rope_long; /* the long rope factors are in use: spec.rope_long_short, and cells > spec.rope_context */
+    const char *engine; /* "llama 0.3.36", "fake 1"; of a developer's source with a hash of its libraries */
     uint32_t format_version; /* store_format's */
     bool repack;             /* other matrix kernels write other KV bytes */
 };
@@ -35,6 +38,8 @@ struct hash128 model_tag_of(const struct model_tag_inputs *in);
 struct model_hash;
 enum err model_hash_open(const char *path,
                          struct model_hash **ret) NODISCARD; /* first part of a split: all are read */
+/* Of the files that were opened: what the path means by now may be another one. ERR_NOMEM. */
+enum err model_hash_identity(const struct model_hash *h, struct file_identity *ret) NODISCARD;
 /* Reads up to slice_bytes. OK: *ret_done tells whether *ret_hash is there. ERR_IO. ERR_MISMATCH: the file changed meanwhile. */
 enum err model_hash_step(struct model_hash *h, uint64_t slice_bytes, bool *ret_done,
                          struct hash128 *ret_hash) NODISCARD;

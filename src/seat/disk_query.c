@@ -20,7 +20,7 @@ static void agent_write(struct json_out *w, const struct json *agent, const stru
     const char *key = NULL;
     const struct json *value = NULL;
     while (json_next(agent, &at, &key, &value)) {
-        if (strcmp(key, "resident") == 0 || (here && strcmp(key, "saved") == 0)) continue;
+        if (strcmp(key, "resident") == 0 || strcmp(key, "saved") == 0) continue;
         struct buf copy = BUF(0);
         if (!json_dump(value, &copy)) {
             json_key(w, key);
@@ -29,7 +29,9 @@ static void agent_write(struct json_out *w, const struct json *agent, const stru
         buf_free(&copy);
     }
     json_key(w, "resident"), json_boolean(w, here != NULL);
-    if (here) json_key(w, "saved"), json_boolean(w, json_bool(json_get(here, "saved"), false));
+    bool saved =
+        json_bool(json_get(agent, "saved"), true) && (!here || json_bool(json_get(here, "saved"), false));
+    json_key(w, "saved"), json_boolean(w, saved);
     json_end(w);
 }
 
@@ -66,16 +68,23 @@ static uint32_t residents_write(struct json_out *w, const struct json *agents, c
     return n;
 }
 
-static enum err agents_query(struct store *store, const char *residents_text, const struct msg_query *q,
-                             struct buf *out) {
+/* store_agent_extra_fn: says nothing more, but whether the last turn got through. */
+static bool is_saved(void *ctx, struct hash128 tag, const char *agent, struct json_out *w UNUSED) {
+    const struct unsaved *unsaved = ctx;
+    return !unsaved_is(unsaved, tag, agent);
+}
+
+static enum err agents_query(const struct disk_query_view *v, const struct msg_query *q, struct buf *out) {
     struct buf stored = BUF(0);
-    enum err err = store ? store_agents_json(store, q->model, q->agent, &stored) : ERR_OK;
+    void *unsaved = (void *)(uintptr_t)v->unsaved;
+    enum err err =
+        v->store ? store_agents_json_with(v->store, q->model, q->agent, is_saved, unsaved, &stored) : ERR_OK;
     if (err == ERR_NOT_FOUND) err = ERR_OK;
     struct json_error at;
     AUTO(json_freep)
     struct json *list = err || !stored.size ? NULL : json_read(stored.data, stored.size, &at);
     AUTO(json_freep)
-    struct json *residents = residents_text ? json_read(residents_text, strlen(residents_text), &at) : NULL;
+    struct json *residents = v->residents ? json_read(v->residents, strlen(v->residents), &at) : NULL;
     buf_free(&stored);
     if (err) return err;
     const struct json *agents = json_type(list) == JSON_ARRAY ? list : json_get(list, "agents");
@@ -91,12 +100,27 @@ static enum err agents_query(struct store *store, const char *residents_text, co
     return n == 0 && q->what == MSG_QUERY_AGENT ? ERR_NOT_FOUND : ERR_OK;
 }
 
-static enum err delete_query(struct store *store, const struct msg_query *q, struct buf *out) {
+static bool is_resident(const char *residents_text, const struct msg_query *q) {
+    struct json_error at;
+    AUTO(json_freep)
+    struct json *residents = residents_text ? json_read(residents_text, strlen(residents_text), &at) : NULL;
+    const char *model = json_string(json_get(residents, "model"), NULL);
+    return model && (!q->model[0] || strcmp(q->model, model) == 0) &&
+           json_get(json_get(residents, "agents"), q->agent) != NULL;
+}
+
+static enum err delete_query(const struct disk_query_view *v, const struct msg_query *q, struct buf *out) {
     bool agent = q->what == MSG_QUERY_AGENT_DELETE;
     uint32_t agents = 0;
     uint64_t files = 0, bytes = 0;
-    enum err err = agent ? store_agent_delete(store, q->model, q->agent, &agents, &files, &bytes)
-                         : store_cache_delete(store, q->model, &files, &bytes);
+    enum err err = ERR_NOT_FOUND;
+    if (v->store)
+        err = agent ? store_agent_delete(v->store, q->model, q->agent, &agents, &files, &bytes)
+                    : store_cache_delete(v->store, q->model, &files, &bytes);
+    if (err == ERR_NOT_FOUND && agent && is_resident(v->residents, q)) {
+        agents = 1;
+        err = ERR_OK;
+    }
     if (err) return err;
     struct json_out w = json_out_into(out);
     json_obj(&w);
@@ -107,35 +131,34 @@ static enum err delete_query(struct store *store, const struct msg_query *q, str
     return out->error;
 }
 
-enum err disk_query_run(struct store *store, const char *store_why, const char *residents,
-                        const struct msg_query *q, struct buf *out, bool *ret_forget) {
+static enum err cache_off(const char *why, struct buf *out) {
+    struct json_out w = json_out_into(out);
+    json_obj(&w);
+    json_key(&w, "on"), json_boolean(&w, false);
+    json_key(&w, "reason"), json_str(&w, why);
+    json_key(&w, "bytes"), json_u64(&w, 0);
+    json_key(&w, "budget_bytes"), json_u64(&w, 0);
+    json_key(&w, "blocks"), json_u64(&w, 0);
+    json_key(&w, "hits"), json_u64(&w, 0);
+    json_key(&w, "misses"), json_u64(&w, 0);
+    json_key(&w, "models"), json_arr(&w), json_end(&w);
+    json_end(&w);
+    return out->error;
+}
+
+enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q, struct buf *out,
+                        bool *ret_forget) {
     *ret_forget = false;
-    enum msg_query_kind what = (enum msg_query_kind)q->what;
-    if (what == MSG_QUERY_AGENTS || what == MSG_QUERY_AGENT) return agents_query(store, residents, q, out);
-    if (!store && what == MSG_QUERY_CACHE) {
-        struct json_out w = json_out_into(out);
-        json_obj(&w);
-        json_key(&w, "on"), json_boolean(&w, false);
-        json_key(&w, "reason"), json_str(&w, store_why);
-        json_key(&w, "bytes"), json_u64(&w, 0);
-        json_key(&w, "budget_bytes"), json_u64(&w, 0);
-        json_key(&w, "blocks"), json_u64(&w, 0);
-        json_key(&w, "hits"), json_u64(&w, 0);
-        json_key(&w, "misses"), json_u64(&w, 0);
-        json_key(&w, "models"), json_arr(&w), json_end(&w);
-        json_end(&w);
-        return out->error;
-    }
-    if (!store) return ERR_NOT_FOUND;
-    switch (what) {
-    case MSG_QUERY_CACHE: return store_cache_json(store, out);
+    switch ((enum msg_query_kind)q->what) {
+    case MSG_QUERY_AGENTS:
+    case MSG_QUERY_AGENT: return agents_query(v, q, out);
+    case MSG_QUERY_CACHE: return v->store ? store_cache_json(v->store, out) : cache_off(v->store_why, out);
     case MSG_QUERY_AGENT_PIN:
     case MSG_QUERY_AGENT_UNPIN:
-        return store_agent_pin(store, q->model, q->agent, what == MSG_QUERY_AGENT_PIN);
+        if (!v->store) return ERR_NOT_FOUND;
+        return store_agent_pin(v->store, q->model, q->agent, q->what == MSG_QUERY_AGENT_PIN);
     case MSG_QUERY_AGENT_DELETE:
-    case MSG_QUERY_CACHE_DELETE: *ret_forget = true; return delete_query(store, q, out);
-    case MSG_QUERY_AGENTS:
-    case MSG_QUERY_AGENT: break; /* above */
+    case MSG_QUERY_CACHE_DELETE: *ret_forget = true; return delete_query(v, q, out);
     }
     return ERR_INVALID;
 }

@@ -5,11 +5,18 @@
 #define HOTSEAT_SEAT_DISK_QUERY_H
 
 #include "link/messages.h"
+#include "seat/unsaved.h"
 #include "store/store.h"
 
-/* residents: {"model": M, "agents": {"id": {"tokens": n, "saved": b}, ...}} or NULL. store NULL: there is none,
- * store_why says why. *ret_forget: the engine thread must forget what was deleted. */
-enum err disk_query_run(struct store *store, const char *store_why, const char *residents,
-                        const struct msg_query *q, struct buf *out, bool *ret_forget) NODISCARD;
+struct disk_query_view { /* all borrowed */
+    struct store *store; /* NULL: there is none, store_why says why */
+    const char *store_why;
+    const char *residents; /* {"model": M, "agents": {"id": {"tokens": n, "saved": b}, ...}} or NULL */
+    const struct unsaved *unsaved;
+};
+/* *ret_forget: the engine thread must forget what was deleted, also when the store knew nothing of it (an agent that is only
+ * in the cells). */
+enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q, struct buf *out,
+                        bool *ret_forget) NODISCARD;
 
 #endif

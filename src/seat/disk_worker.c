@@ -1,5 +1,8 @@
-/* Named rule LEAF LAST: an agent's name moves to a new leaf only when every block posted for it since the last move was
- * written; else the name stays where its chain is whole (unsaved_agents counts who waits). */
+/* Named rules:
+ *   LEAF LAST  an agent's name moves to a new leaf only when every block posted for it since the last move was written; else
+ *              the name stays where its chain is whole (unsaved_agents counts who waits).
+ *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
+ *              an unplugged one comes back. */
 #include "seat/disk_worker.h"
 
 #include <pthread.h>
@@ -14,44 +17,54 @@
 #include "base/proc_mem.h"
 #include "model/gguf_info.h"
 #include "seat/disk_query.h"
+#include "seat/disk_queue.h"
 #include "seat/engine.h"
+#include "seat/unsaved.h"
 
 #define HASH_SLICE_BYTES                                                                                     \
     (16u << 20)                 /* 2-5 ms from the page cache: how long a restore may wait for the hash */
 #define FLUSH_AFTER_NS NS_PER_S /* without a job, the index is brought up to date */
-#define UNSAVED_MAX 1024        /* names remembered as unsaved; more are counted as one */
-
-struct unsaved {
-    char *agent;
-    bool block_lost; /* since the name was last to move */
-    bool unsaved;    /* it will not be there after a swap */
-};
+#define OPEN_AGAIN_NS (3 * NS_PER_S) /* AGAIN: with the first job after it */
 
 struct disk_worker {
     pthread_t thread;
-    bool started;
+    bool started, stopping;
     struct mailbox *inbox, *engine; /* engine: borrowed, as the next two */
     struct outbox *out;
     struct seat_stats *stats;
     struct disk_job stop_mark; /* its address is the mail that ends the thread */
+    _Atomic uint32_t n_from_link;
+    struct disk_queue queue;
     struct store *store;
+    struct store_config config; /* dir: owned, NULL when no store is wanted (any more) */
+    int64_t open_after_ns;      /* the next try */
     char store_why[256];
-    struct disk_job *hashing; /* owned: the job whose file is being read */
+    struct store_counters closed; /* of stores that were open before this one, and of puts without one */
+    struct disk_job *hashing;     /* owned: the job whose file is being read */
     struct model_hash *hash;
-    struct file_identity hash_identity;
     char *residents; /* JSON, owned */
-    struct unsaved unsaved[UNSAVED_MAX];
-    uint32_t n_unsaved;
+    struct unsaved unsaved;
 };
 
 static void answer(struct disk_worker *w, struct disk_job *job) {
     must(mailbox_post(w->engine, &job->mail) == ERR_OK); /* seat_mail.h: there is always room */
 }
 
+static struct store_counters counters(const struct disk_worker *w) {
+    struct store_counters c = {0};
+    if (w->store) store_counters_get(w->store, &c);
+    c.blocks_written += w->closed.blocks_written;
+    c.bytes_written += w->closed.bytes_written;
+    c.blocks_read += w->closed.blocks_read;
+    c.bytes_read += w->closed.bytes_read;
+    c.corrupt += w->closed.corrupt;
+    c.write_failures += w->closed.write_failures;
+    c.evicted += w->closed.evicted;
+    return c;
+}
+
 static void publish_counters(struct disk_worker *w) {
-    if (!w->store) return;
-    struct store_counters c;
-    store_counters_get(w->store, &c);
+    struct store_counters c = counters(w);
     atomic_store(&w->stats->blocks_written, c.blocks_written);
     atomic_store(&w->stats->block_bytes_written, c.bytes_written);
     atomic_store(&w->stats->blocks_read, c.blocks_read);
@@ -61,25 +74,56 @@ static void publish_counters(struct disk_worker *w) {
     atomic_store(&w->stats->evicted_blocks, c.evicted);
     atomic_store(&w->stats->disk_bytes, c.disk_bytes);
     atomic_store(&w->stats->disk_budget_bytes, c.budget_bytes);
+    atomic_store(&w->stats->unsaved_agents, unsaved_count(&w->unsaved));
 }
 
 /* ---- the store ---- */
 
+static void want_no_store(struct disk_worker *w) {
+    mem_free((void *)(uintptr_t)w->config.dir);
+    w->config.dir = NULL;
+}
+
+/* AGAIN. */
+static void try_open(struct disk_worker *w) {
+    int64_t now = clock_now_ns();
+    if (w->store || !w->config.dir || now < w->open_after_ns) return;
+    enum err err = store_open(&w->config, &w->store, w->store_why, sizeof w->store_why);
+    if (!err) {
+        log_info("seat.cache", "opened=1");
+        return;
+    }
+    w->store = NULL;
+    w->open_after_ns = clock_now_ns() + OPEN_AGAIN_NS;
+    if (!w->store_why[0]) snprintf(w->store_why, sizeof w->store_why, "%s", err_text(err));
+    static struct log_limit limit = LOG_LIMIT(1);
+    if (log_limit_pass(&limit))
+        log_error("seat.cache_off", "err=%s why=%s", err_name(err), log_q(w->store_why));
+    if (err == ERR_LOCKED) want_no_store(w); /* a newer seat has it: for good */
+}
+
+static void close_store(struct disk_worker *w, const char *why) {
+    w->closed = counters(w);
+    store_free(TAKE(w->store));
+    snprintf(w->store_why, sizeof w->store_why, "%s", why);
+}
+
+/* A folder that has gone is made anew at once, a disk that is not there is tried again and again. */
+static void look_lost(struct disk_worker *w) {
+    if (!w->store || !store_is_lost(w->store)) return;
+    w->config.device = store_device(w->store);
+    close_store(w, "the cache folder is not there any more");
+    w->open_after_ns = 0;
+}
+
 static void open_store(struct disk_worker *w, const struct msg_hello *h) {
-    if (h->cache_dir[0]) {
-        struct store_config config = {.dir = h->cache_dir,
+    w->config = (struct store_config){.dir = h->cache_dir[0] ? mem_strdup(h->cache_dir) : NULL,
                                       .budget_bytes = h->cache_disk_bytes,
                                       .write_per_day_bytes = h->cache_write_per_day_bytes,
                                       .generation = h->generation};
-        enum err err = store_open(&config, &w->store, w->store_why, sizeof w->store_why);
-        if (err) {
-            w->store = NULL;
-            if (!w->store_why[0]) snprintf(w->store_why, sizeof w->store_why, "%s", err_text(err));
-            log_error("seat.cache_off", "err=%s why=%s", err_name(err), log_q(w->store_why));
-        }
-    } else {
-        snprintf(w->store_why, sizeof w->store_why, "no cache folder is set");
-    }
+    snprintf(w->store_why, sizeof w->store_why, "%s",
+             h->cache_dir[0] ? "not enough memory for the store" : "no cache folder is set");
+    try_open(w);
     publish_counters(w);
     uint64_t baseline = proc_mem_private_bytes();
     atomic_store(&w->stats->baseline_bytes, baseline);
@@ -91,70 +135,65 @@ static void open_store(struct disk_worker *w, const struct msg_hello *h) {
     outbox_send(w->out, &m);
 }
 
+static void set_limits(struct disk_worker *w, const struct msg_settings *m) {
+    w->config.budget_bytes = m->cache_disk_bytes;
+    w->config.write_per_day_bytes = m->cache_write_per_day_bytes;
+    if (w->store) store_set_limits(w->store, m->cache_disk_bytes, m->cache_write_per_day_bytes);
+}
+
 /* ---- the hash of a model's file ---- */
 
 static void hash_end(struct disk_worker *w, enum err err, const char *why) {
     struct disk_job *job = TAKE(w->hashing);
     model_hash_free(TAKE(w->hash));
     job->err = err;
-    if (err) snprintf(job->why, sizeof job->why, "%s", why ? why : err_text(err));
+    job->store_off = w->store == NULL;
+    if (!err && job->store_off) why = w->store_why;
+    if (err || job->store_off) snprintf(job->why, sizeof job->why, "%s", why ? why : err_text(err));
     answer(w, job);
+}
+
+/* ONE FILE: header and hash are of the files that were opened here, and the path still means them. */
+static enum err hash_open(struct disk_worker *w, struct disk_job *job) {
+    struct gguf_info info;
+    struct file_identity now;
+    char reason[256];
+    enum err err = model_hash_open(job->path, &w->hash);
+    if (!err) err = model_hash_identity(w->hash, &job->identity);
+    job->spec_known = gguf_info_read(job->path, &info, reason, sizeof reason) == ERR_OK;
+    if (job->spec_known) job->spec = info.spec;
+    if (!err) err = file_identity_of(job->path, &now);
+    return err || file_identity_equal(&now, &job->identity) ? err : ERR_MISMATCH;
+}
+
+static void hash_failed(struct disk_worker *w, enum err err) {
+    hash_end(w, err,
+             err == ERR_MISMATCH ? "the model's file changed while it was read"
+                                 : "the model's file can't be read for its hash");
 }
 
 static void hash_begin(struct disk_worker *w, struct disk_job *job) {
     if (w->hashing) hash_end(w, ERR_CANCELED, NULL);
-    struct gguf_info info;
-    char reason[256];
-    job->spec_known = gguf_info_read(job->path, &info, reason, sizeof reason) == ERR_OK;
-    if (job->spec_known) job->spec = info.spec;
     w->hashing = job;
-    if (!w->store) {
+    enum err err = hash_open(w, job);
+    if (!w->store && !w->config.dir)
         hash_end(w, ERR_NOT_FOUND, w->store_why);
-        return;
-    }
-    enum err err = file_identity_of(job->path, &w->hash_identity);
-    if (!err && store_file_hash_get(w->store, &w->hash_identity, &job->hash)) {
+    else if (err)
+        hash_failed(w, err);
+    else if (w->store && store_file_hash_get(w->store, &job->identity, &job->hash))
         hash_end(w, ERR_OK, NULL);
-        return;
-    }
-    if (!err) err = model_hash_open(job->path, &w->hash);
-    if (err) hash_end(w, err, "the model's file can't be read for its hash");
 }
 
 static void hash_step(struct disk_worker *w) {
     bool done = false;
-    enum err err = model_hash_step(w->hash, HASH_SLICE_BYTES, &done, &w->hashing->hash);
-    if (err == ERR_MISMATCH) {
-        hash_end(w, err, "the model's file changed while it was read");
-    } else if (err) {
-        hash_end(w, err, "the model's file can't be read for its hash");
+    struct disk_job *job = w->hashing;
+    enum err err = model_hash_step(w->hash, HASH_SLICE_BYTES, &done, &job->hash);
+    if (err) {
+        hash_failed(w, err);
     } else if (done) {
-        store_file_hash_put(w->store, &w->hash_identity, w->hashing->path, w->hashing->hash);
+        if (w->store) store_file_hash_put(w->store, &job->identity, job->path, job->hash);
         hash_end(w, ERR_OK, NULL);
     }
-}
-
-/* ---- who is not saved ---- */
-
-static struct unsaved *unsaved_of(struct disk_worker *w, const char *agent, bool make) {
-    for (uint32_t i = 0; i < w->n_unsaved; i++)
-        if (strcmp(w->unsaved[i].agent, agent) == 0) return &w->unsaved[i];
-    if (!make || w->n_unsaved == UNSAVED_MAX) return NULL;
-    char *name = mem_strdup(agent);
-    if (!name) return NULL;
-    w->unsaved[w->n_unsaved] = (struct unsaved){.agent = name};
-    return &w->unsaved[w->n_unsaved++];
-}
-
-static void unsaved_publish(struct disk_worker *w) {
-    uint64_t n = 0;
-    for (uint32_t i = 0; i < w->n_unsaved; i++) n += w->unsaved[i].unsaved;
-    atomic_store(&w->stats->unsaved_agents, n);
-}
-
-static void unsaved_remove(struct disk_worker *w, struct unsaved *u) {
-    mem_free(u->agent);
-    *u = w->unsaved[--w->n_unsaved];
 }
 
 /* ---- jobs of the engine thread ---- */
@@ -173,7 +212,9 @@ static void put(struct disk_worker *w, struct disk_job *job) {
                             .window_size = job->has_window ? job->window_part.size : 0,
                             .window_from = job->window_from,
                             .leaving = job->leaving};
-    job->err = w->store ? store_put(w->store, &b, &job->written) : ERR_NOT_FOUND;
+    /* Without a store it is not stored; ERR_NOT_FOUND would say that its parent is missing. */
+    job->err = w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
+    if (!w->store) w->closed.write_failures++;
     atomic_fetch_sub(&w->stats->dirty_bytes, job->dirty_bytes);
     buf_free(&job->base);
     buf_free(&job->window_part);
@@ -182,31 +223,26 @@ static void put(struct disk_worker *w, struct disk_job *job) {
     if (log_limit_pass(&limit))
         log_warn("seat.put", "err=%s agent=%s pos=%u leaving=%d", err_name(job->err), log_q(b.agent),
                  job->first_pos, job->leaving);
-    struct unsaved *u = b.agent[0] ? unsaved_of(w, b.agent, true) : NULL;
-    if (!u) return;
-    u->block_lost = true;
-    if (job->leaving || job->err != ERR_LIMIT) u->unsaved = true;
-    unsaved_publish(w);
+    unsaved_block_lost(&w->unsaved, job->tag, b.model, b.agent);
+    if (job->leaving || job->err != ERR_LIMIT) unsaved_set(&w->unsaved, job->tag, b.model, b.agent);
 }
 
 static void note(struct disk_worker *w, struct disk_job *job) {
-    struct unsaved *u = unsaved_of(w, job->agent, false);
-    if (u && u->block_lost) { /* LEAF LAST */
-        u->block_lost = false;
+    if (unsaved_take_block_lost(&w->unsaved, job->tag, job->agent)) { /* LEAF LAST */
         job->err = ERR_DISK_FULL;
         return;
     }
     job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
                                            job->n_chain, job->pinned)
-                        : ERR_NOT_FOUND;
-    if (job->err) {
-        log_warn("seat.note", "err=%s agent=%s", err_name(job->err), log_q(job->agent));
-        u = unsaved_of(w, job->agent, true);
-        if (u) u->unsaved = true;
-    } else if (u) {
-        unsaved_remove(w, u);
+                        : ERR_IO;
+    if (!job->err) {
+        unsaved_clear(&w->unsaved, job->tag, job->agent);
+        return;
     }
-    unsaved_publish(w);
+    static struct log_limit limit = LOG_LIMIT(3);
+    if (log_limit_pass(&limit))
+        log_warn("seat.note", "err=%s agent=%s", err_name(job->err), log_q(job->agent));
+    unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
 }
 
 static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
@@ -243,8 +279,8 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
     case DISK_FLUSH: break; /* jobs run in order: its answer is the news */
     case DISK_CLOSE:
         if (w->hashing) hash_end(w, ERR_CANCELED, NULL);
-        store_free(TAKE(w->store));
-        snprintf(w->store_why, sizeof w->store_why, "the store is closed");
+        want_no_store(w);
+        close_store(w, "the store is closed");
         break;
     case DISK_OPEN:
     case DISK_SETTINGS:
@@ -261,21 +297,24 @@ static void query(struct disk_worker *w, struct disk_job *job) {
     const struct msg_query *q = &job->msg.query;
     struct buf json = BUF(FRAME_BYTES_MAX / 2);
     bool forget = false;
-    enum err err = disk_query_run(w->store, w->store_why, w->residents, q, &json, &forget);
+    struct disk_query_view view = {w->store, w->store_why, w->residents, &w->unsaved};
+    enum err err = disk_query_run(&view, q, &json, &forget);
+    if (forget) unsaved_forget(&w->unsaved, q->model, q->what == MSG_QUERY_AGENT_DELETE ? q->agent : "");
+    publish_counters(w);
     outbox_reply(w->out, q->op, err, NULL, err ? NULL : &json);
     buf_free(&json);
-    publish_counters(w);
     /* The cells know as well what was deleted; without room the engine thread has other worries than an idle agent. */
-    if (!forget || err || mailbox_post(w->engine, &job->mail) != ERR_OK) disk_job_free(job);
+    if (!forget || mailbox_post(w->engine, &job->mail) != ERR_OK) disk_job_free(job);
 }
 
 static void run_job(struct disk_worker *w, struct disk_job *job) {
+    if (job->from_link) atomic_fetch_sub(&w->n_from_link, 1);
+    try_open(w);
     if (job->kind == DISK_OPEN) {
         open_store(w, &job->msg.hello);
         disk_job_free(job);
     } else if (job->kind == DISK_SETTINGS) {
-        const struct msg_settings *m = &job->msg.settings;
-        if (w->store) store_set_limits(w->store, m->cache_disk_bytes, m->cache_write_per_day_bytes);
+        set_limits(w, &job->msg.settings);
         publish_counters(w);
         disk_job_free(job);
     } else if (job->kind == DISK_QUERY) {
@@ -287,14 +326,30 @@ static void run_job(struct disk_worker *w, struct disk_job *job) {
     }
 }
 
+/* Takes in what was posted, and waits for it if there is nothing else to do. NULL: nothing to do but the hash, or a flush. */
+static struct disk_job *next_job(struct disk_worker *w, bool unflushed) {
+    bool busy = w->hashing || w->queue.jobs.count > 0 || w->stopping;
+    int64_t timeout_ns = busy ? 0 : unflushed ? FLUSH_AFTER_NS : -1;
+    struct disk_job *job;
+    while ((job = mailbox_take(w->inbox, timeout_ns)) != NULL) {
+        timeout_ns = 0;
+        if (job == &w->stop_mark)
+            w->stopping = true;
+        else
+            disk_queue_push(&w->queue, job);
+    }
+    return disk_queue_pop(&w->queue);
+}
+
 static void *disk_thread(void *arg) {
     struct disk_worker *w = arg;
     bool unflushed = false;
     for (;;) {
-        struct disk_job *job = mailbox_take(w->inbox, w->hashing ? 0 : unflushed ? FLUSH_AFTER_NS : -1);
-        if (job == &w->stop_mark) break;
+        struct disk_job *job = next_job(w, unflushed);
+        if (!job && w->stopping) break;
         if (job) {
             run_job(w, job);
+            look_lost(w);
             unflushed = w->store != NULL;
         } else if (w->hashing) {
             hash_step(w);
@@ -318,6 +373,7 @@ enum err disk_worker_open(struct mailbox *engine_inbox, struct outbox *out, stru
     w->out = out;
     w->stats = stats;
     snprintf(w->store_why, sizeof w->store_why, "no store was opened");
+    disk_queue_init(&w->queue);
     enum err err = mailbox_open(MAILBOX_MAIL_MAX + SEAT_JOBS_MAX + 1, &w->inbox);
     if (!err && pthread_create(&w->thread, NULL, disk_thread, w) != 0) err = ERR_NOMEM;
     if (err) {
@@ -330,11 +386,13 @@ enum err disk_worker_open(struct mailbox *engine_inbox, struct outbox *out, stru
 }
 
 enum err disk_worker_post(struct disk_worker *w, struct disk_job *job, bool from_link) {
-    if (from_link && mailbox_count(w->inbox) >= MAILBOX_MAIL_MAX) {
-        atomic_fetch_add(&w->stats->full_mailboxes, 1);
-        return ERR_QUEUE_FULL;
-    }
-    return mailbox_post(w->inbox, job);
+    job->from_link = from_link;
+    if (!from_link) return mailbox_post(w->inbox, job);
+    bool full = atomic_fetch_add(&w->n_from_link, 1) >= MAILBOX_MAIL_MAX;
+    enum err err = full ? ERR_QUEUE_FULL : mailbox_post(w->inbox, job);
+    if (err) atomic_fetch_sub(&w->n_from_link, 1);
+    if (err) atomic_fetch_add(&w->stats->full_mailboxes, 1);
+    return err;
 }
 
 void disk_worker_stop(struct disk_worker *w) {
@@ -349,7 +407,8 @@ void disk_worker_free(struct disk_worker *w) {
     must(!w->started);
     store_free(w->store);
     mem_free(w->residents);
-    for (uint32_t i = 0; i < w->n_unsaved; i++) mem_free(w->unsaved[i].agent);
+    unsaved_free(&w->unsaved);
+    want_no_store(w);
     mailbox_free(w->inbox);
     mem_free(w);
 }

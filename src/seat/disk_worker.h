@@ -1,6 +1,7 @@
 /* disk_worker.h - the disk thread of the seat: the one owner of the store, in every state (also with an empty seat and
- * while a model loads). It takes jobs in order; the hash of a model's file goes on in slices while no job waits.
- * A store that can't be opened is no reason not to serve: every job is then answered as a miss, with the reason.
+ * while a model loads). It takes jobs in the order of disk_queue.h; the hash of a model's file goes on in slices while no job waits.
+ * A store that can't be opened is no reason not to serve: every job is then answered as a miss or as a
+ * failed write, with the reason, and the opening is tried again.
  *   disk_worker_open() -> thread -> DISK_OPEN ... DISK_CLOSE -> disk_worker_stop() -> disk_worker_free()
  * Thread: post any; open, stop and free the one that started it. */
 #ifndef HOTSEAT_SEAT_DISK_WORKER_H

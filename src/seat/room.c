@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -105,6 +106,10 @@ static bool take_mail(struct room *r, int64_t timeout_ns) {
 /* ---- place ---- */
 
 bool room_leave(struct room *r, struct sequence *s) {
+    if (!s->agent[0] && !s->shared) { /* NOBODY: asked once, and not worth the disk */
+        sequence_drop(r, s);
+        return true;
+    }
     int64_t now = clock_now_ns();
     if (s->leave_since_ns == 0) s->leave_since_ns = now;
     bool saved = save_sequence(r, s, SAVE_LEAVING);
@@ -121,16 +126,22 @@ static bool slot_free(const struct room *r) {
     return false;
 }
 
+/* The oldest that is on the disk, for it costs nothing; else the oldest. */
+static struct sequence *next_to_leave(struct room *r, const struct sequence *keep) {
+    struct sequence *oldest = NULL;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s == keep) continue;
+        if (save_is_done(r, s)) return s;
+        if (!oldest) oldest = s;
+    }
+    return oldest;
+}
+
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep) {
     for (;;) {
         if (r->pool.n_free >= n_blocks && (!slot || slot_free(r))) return true;
-        struct list_node *first = list_first(&r->idle);
-        struct sequence *oldest = LIST_ENTRY(first, struct sequence, node);
-        if (oldest && oldest == keep) {
-            struct list_node *next = list_next(&r->idle, first);
-            oldest = LIST_ENTRY(next, struct sequence, node);
-        }
-        if (!oldest || !room_leave(r, oldest)) return false;
+        struct sequence *next = next_to_leave(r, keep);
+        if (!next || !room_leave(r, next)) return false;
     }
 }
 
@@ -143,32 +154,56 @@ void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {
     r->recent[i].n = n;
 }
 
+void room_disk_answers(struct room *r) {
+    r->save_again_ns = 0;
+    r->save_again_wait_ns = SAVE_AGAIN_NS;
+}
+
+static int64_t idle_ns(void) {
+    int64_t ms = IDLE_SECONDS * 1000;
+    (void)fault_hit(FAULT_IDLE_SHORT, &ms);
+    return ms * NS_PER_MS;
+}
+
+/* SAVED OR STAYS: s has been idle for so long that it leaves the cells, once all of it is on the disk. What the disk has refused is
+ * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it. */
+static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64_t now) {
+    if (!r->cache_on || s->turn_unsaved || s->n_posted > 0) return;
+    if (save_is_done(r, s)) {
+        if (leaves) sequence_drop(r, s);
+        return;
+    }
+    if (now < r->save_again_ns) return;
+    uint32_t before = r->n_jobs;
+    s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
+    if (r->n_jobs == before) return; /* nothing to ask for: the next one */
+    if (r->save_again_wait_ns < SAVE_AGAIN_NS) r->save_again_wait_ns = SAVE_AGAIN_NS;
+    r->save_again_ns = now + r->save_again_wait_ns;
+    if (r->save_again_wait_ns < SAVE_AGAIN_MAX_NS) r->save_again_wait_ns *= 2;
+}
+
 /* Turns' ends that could not be saved at once, and idle ones whose time is up. */
 static bool tend_idle(struct room *r) {
     bool did = false;
-    int64_t now = clock_now_ns();
+    int64_t now = clock_now_ns(), leave_after = r->idle.count > 0 ? idle_ns() : 0;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;
             did = true;
         }
-        if (now - s->idle_since_ns >= IDLE_SECONDS * NS_PER_S) (void)room_leave(r, s);
+        leave_or_stay(r, s, now - s->idle_since_ns >= leave_after, now);
     }
     return did;
 }
 
 /* ---- figures ---- */
 
-static bool sequence_is_saved(const struct sequence *s) {
-    return s->noted == s->n_tokens && s->n_tokens > 0;
-}
-
-static uint64_t resident_write(struct json_out *w, const struct sequence *s) {
+static uint64_t resident_write(const struct room *r, struct json_out *w, const struct sequence *s) {
     if (!s->agent[0]) return 0;
     json_key(w, s->agent), json_obj(w);
     json_key(w, "tokens"), json_u64(w, s->n_tokens);
-    json_key(w, "saved"), json_boolean(w, sequence_is_saved(s));
+    json_key(w, "saved"), json_boolean(w, save_is_done(r, s));
     json_end(w);
     return 1;
 }
@@ -196,10 +231,10 @@ static void publish_residents(struct room *r) {
     json_key(&w, "agents"), json_obj(&w);
     uint64_t n = 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->seq && !spoken_for(r, t->seq)) n += resident_write(&w, t->seq);
+        if (t->seq && !spoken_for(r, t->seq)) n += resident_write(r, &w, t->seq);
     }
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (!spoken_for(r, s)) n += resident_write(&w, s);
+        if (!spoken_for(r, s)) n += resident_write(r, &w, s);
     }
     json_end(&w);
     json_end(&w);

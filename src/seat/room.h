@@ -7,6 +7,7 @@
 #ifndef HOTSEAT_SEAT_ROOM_H
 #define HOTSEAT_SEAT_ROOM_H
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "seat/block_pool.h"
@@ -22,7 +23,10 @@
     256                       /* of prompts, while other streams wait for their next token in the same step */
 #define BATCH_TOKENS_SHORT 16 /* of prompts, for SHORT_SECONDS after a step that a cancel aborted */
 #define SHORT_SECONDS 2
-#define IDLE_SECONDS 60     /* an idle sequence leaves the cells after it: ADR 4 */
+#define IDLE_SECONDS 60 /* an idle sequence leaves the cells after it: ADR 4 */
+#define SAVE_AGAIN_NS                                                                                        \
+    (2 * NS_PER_S) /* what the disk refused is tried again after it; twice as long each time */
+#define SAVE_AGAIN_MAX_NS (30 * NS_PER_S) /* that it fails, up to this */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
 #define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
@@ -72,8 +76,11 @@ struct room {
     struct room_op op;
     bool ended; /* STOP is done: the thread ends */
 
-    uint64_t load_serial; /* the load whose hash counts */
-    bool hash_known;
+    uint64_t load_serial;        /* the load whose hash counts */
+    struct file_identity loaded; /* of the path, before and after the engine read it */
+    bool loaded_known;           /* they were the same */
+    bool hash_known, hash_again; /* again: it was of another file, and is asked for once more */
+    bool store_off;              /* the disk thread has no store now; it goes on trying */
     enum err hash_err;
     char hash_why[256];
     struct hash128 weights, tag;
@@ -88,6 +95,7 @@ struct room {
     uint32_t n_jobs; /* the disk thread has */
     uint32_t takes_left;
     bool residents_changed, residents_posted;
+    int64_t save_again_ns, save_again_wait_ns; /* when the next idle one that is not saved is tried again */
     uint64_t written_blocks, written_bytes, left_unsaved; /* since the eviction began */
     struct {
         int32_t *tokens;
@@ -108,12 +116,13 @@ void room_free(struct room *r); /* after the thread has ended; the engine's mode
 
 /* Takes job over. False: the disk thread has too many already; the job is freed, its bytes leave the gauge. */
 bool room_post_job(struct room *r, struct disk_job *job);
-/* Idle sequences leave, oldest first, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
+/* Idle sequences leave, those on the disk first and of these the oldest, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
 bool room_leave(struct room *r,
-                struct sequence *s); /* saved and dropped; false: not all could be posted yet */
-void room_reap(struct room *r);      /* frees the streams that have ended */
+                struct sequence *s);    /* saved and dropped; false: not all could be posted yet */
+void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
+void room_reap(struct room *r);         /* frees the streams that have ended */
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n);
 
 /* room_ops.c */

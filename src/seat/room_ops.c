@@ -1,4 +1,7 @@
-/* The operations of a swap, as the front orders them: load, configure, evict, unload, park, stop, measure. */
+/* The operations of a swap, as the front orders them: load, configure, evict, unload, park, stop, measure.
+ * Named rule ONE FILE: the weights that the engine has read, the hash and the header are of one file. Three threads of work meet in
+ * one path, under which another file may appear at any time: so the path's identity is the same before and after the load, and
+ * that of the descriptors that were hashed; else it is hashed again, and then there is no cache. */
 #include <stdio.h>
 #include <string.h>
 
@@ -115,8 +118,11 @@ void room_load(struct room *r, const struct msg_load *m) {
     r->path = mem_strdup(m->path);
     r->kv = p.kv;
     r->repack = p.repack;
+    r->hash_again = r->loaded_known = false;
     char why[WHY_BYTES] = "";
+    struct file_identity before;
     enum err err = r->model && r->path ? ERR_OK : ERR_NOMEM;
+    bool known = !err && file_identity_of(r->path, &before) == ERR_OK;
     if (!err) ask_hash(r);
     engine_cancel(r->engine, false);
     atomic_store(&r->stats->load_started_ns, clock_now_ns());
@@ -129,6 +135,8 @@ void room_load(struct room *r, const struct msg_load *m) {
         return;
     }
     r->state = ROOM_LOADED;
+    r->loaded_known =
+        known && file_identity_of(r->path, &r->loaded) == ERR_OK && file_identity_equal(&before, &r->loaded);
     struct msg done = {.type = MSG_TYPE_LOADED,
                        .loaded = {.op = m->op,
                                   .weights_bytes = r->info.weights_bytes,
@@ -193,7 +201,7 @@ static void configured(struct room *r) {
     char tag[HASH128_HEX_SIZE] = "";
     if (r->hash_known && !r->hash_err) hash128_hex(r->tag, tag);
     r->op.answer.tag = tag;
-    r->op.answer.cache_on = r->cache_on;
+    r->op.answer.cache_on = r->cache_on && !r->store_off;
     r->op.answer.cache_reason = r->cache_reason;
     r->op.answer.memory_bytes = proc_mem_private_bytes();
     struct msg m = {.type = MSG_TYPE_CONFIGURED, .configured = r->op.answer};
@@ -207,7 +215,7 @@ static void configured(struct room *r) {
 }
 
 static void make_tag(struct room *r) {
-    char engine[64];
+    char engine[160];
     snprintf(engine, sizeof engine, "%s %s", engine_name(), engine_version());
     struct model_tag_inputs in = {.weights = r->weights,
                                   .architecture = r->spec.architecture,
@@ -222,13 +230,15 @@ static void make_tag(struct room *r) {
                                   .swa_full = false,
                                   .engine = engine,
                                   .format_version = STORE_FORMAT_VERSION,
-                                  .repack = r->repack};
+                                  .repack = r->repack,
+                                  .rope_long = r->spec.rope_long_short &&
+                                               r->pool.n_blocks * BLOCK_TOKENS > r->spec.rope_context};
     r->tag = model_tag_of(&in);
 }
 
 /* The hash is there: the tag, then whether blocks of this model were proven once. */
 static void configure_tag(struct room *r) {
-    r->cache_reason[0] = '\0';
+    snprintf(r->cache_reason, sizeof r->cache_reason, "%s", r->store_off ? r->hash_why : "");
     r->cache_on = true;
     if (r->hash_err) {
         cache_off(r, r->hash_why[0] ? r->hash_why : err_text(r->hash_err));
@@ -396,13 +406,27 @@ void room_op_step(struct room *r) {
     if (job && room_post_job(r, job)) r->op.step = STEP_WAIT_FLUSH;
 }
 
+/* ONE FILE. */
+static void take_hash(struct room *r, const struct disk_job *job) {
+    bool same = r->loaded_known && file_identity_equal(&job->identity, &r->loaded);
+    bool other = job->err == ERR_MISMATCH || (!job->err && !same);
+    if (other && r->loaded_known && !r->hash_again) {
+        r->hash_again = true;
+        ask_hash(r);
+        return;
+    }
+    r->hash_known = true;
+    r->hash_err = other ? ERR_MISMATCH : job->err;
+    r->weights = job->hash;
+    r->spec = job->spec_known ? job->spec : (struct model_spec){0};
+    r->store_off = job->store_off;
+    snprintf(r->hash_why, sizeof r->hash_why, "%s",
+             other ? "the model's file was replaced or changed while it was loaded" : job->why);
+}
+
 void room_op_answer(struct room *r, struct disk_job *job) {
     if (job->kind == DISK_HASH && job->owner == r->load_serial) {
-        r->hash_known = true;
-        r->hash_err = job->err;
-        r->weights = job->hash;
-        r->spec = job->spec_known ? job->spec : (struct model_spec){0};
-        snprintf(r->hash_why, sizeof r->hash_why, "%s", job->why);
+        take_hash(r, job);
     } else if (job->kind == DISK_SELF_TEST_GET && r->op.step == STEP_WAIT_SELF_TEST) {
         configure_self_test(r, job->yes);
     } else if (job->kind == DISK_FLUSH && r->op.step == STEP_WAIT_FLUSH && job->owner == r->op.flush_serial) {

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "seat/room.h"
 
 /* A step of a running stream may be lengthened by taking this many blocks; the rest waits for the next turn. */
@@ -67,8 +68,9 @@ static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, ui
     *ret_window_from = job->has_window ? (uint32_t)from : WINDOW_NOT_SAVED;
     job->dirty_bytes = job->base.size + job->window_part.size;
     atomic_fetch_add(&r->stats->dirty_bytes, job->dirty_bytes);
-    if (room_post_job(r, job)) return true;
-    return false;
+    if (!room_post_job(r, job)) return false;
+    s->n_posted++;
+    return true;
 }
 
 static bool base_wanted(enum block_save state, enum save_depth depth) {
@@ -80,6 +82,15 @@ static bool base_wanted(enum block_save state, enum save_depth depth) {
     case BLOCK_SAVED: break;
     }
     return false;
+}
+
+/* AFTER: blocks from this one on are not asked for now; n_blocks: all may be. */
+static uint32_t refused_from(const struct sequence *s, enum save_depth depth) {
+    for (uint32_t k = 0; k < s->n_blocks; k++) {
+        enum block_save state = s->blocks[k].base;
+        if ((state == BLOCK_LATER || state == BLOCK_FAILED) && !base_wanted(state, depth)) return k;
+    }
+    return s->n_blocks;
 }
 
 /* Lowest position whose window part a resume at n_tokens needs. */
@@ -98,8 +109,8 @@ static int parts_missing(const struct room *r, const struct sequence *s, uint32_
     return parts;
 }
 
-static bool save_blocks(struct room *r, struct sequence *s, enum save_depth depth) {
-    for (uint32_t k = 0; k < s->n_blocks; k++) {
+static bool save_blocks(struct room *r, struct sequence *s, uint32_t n, enum save_depth depth) {
+    for (uint32_t k = 0; k < n; k++) {
         struct sequence_block *b = &s->blocks[k];
         int parts = parts_missing(r, s, k, depth);
         if (!parts) continue;
@@ -142,6 +153,7 @@ static bool save_note(struct room *r, struct sequence *s) {
         return false;
     }
     if (!room_post_job(r, job)) return false;
+    s->n_posted++;
     s->noted = s->n_tokens;
     r->residents_changed = true;
     return true;
@@ -151,17 +163,16 @@ bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!r->cache_on) return true;
     sequence_name(r, s);
     if (!s->agent[0] && !s->shared && depth != SAVE_LEAVING) return true; /* NOBODY */
-    if (!save_blocks(r, s, depth)) return false;
-    if (depth == SAVE_FILLED) return true;
+    uint32_t n = refused_from(s, depth);
+    if (!save_blocks(r, s, n, depth)) return false;
+    if (depth == SAVE_FILLED || n < s->n_blocks) return true;
     return save_tail(r, s, s->n_tokens, depth == SAVE_LEAVING) && save_note(r, s);
 }
 
 bool save_is_done(const struct room *r, const struct sequence *s) {
-    if (!r->cache_on) return true;
-    if (s->n_blocks != s->n_tokens / BLOCK_TOKENS || s->noted != s->n_tokens) return false;
-    if (s->n_tokens % BLOCK_TOKENS && s->tail_saved != s->n_tokens) return false;
+    if (s->n_posted > 0 || s->noted != s->n_tokens || s->n_tokens == 0) return false;
     for (uint32_t k = 0; k < s->n_blocks; k++)
-        if (s->blocks[k].base != BLOCK_SAVED || parts_missing(r, s, k, SAVE_TURN)) return false;
+        if (parts_missing(r, s, k, SAVE_TURN)) return false;
     return true;
 }
 
@@ -169,6 +180,7 @@ void save_prompt_end(struct room *r, struct sequence *s) {
     if (!r->cache_on) return;
     s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
     if (s->filled_unsaved || r->info.window || (!s->agent[0] && !s->shared)) return;
+    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
     (void)save_tail(r, s, s->n_tokens - 1, false); /* a retry decodes the last token again */
 }
 
@@ -189,6 +201,7 @@ void save_restore_point(struct room *r, struct sequence *s) {
     sequence_name(r, s);
     uint32_t needed = window_needed_from(r, s->n_tokens), first = needed / BLOCK_TOKENS;
     /* All or nothing: a window that is not whole is no restore point. */
+    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
     uint32_t n = s->n_blocks - first;
     if (!room_for(r, part_bytes(r, n * BLOCK_TOKENS, ENGINE_PART_BASE | ENGINE_PART_WINDOW))) return;
     if (r->takes_left < n) r->takes_left = n;
@@ -206,22 +219,28 @@ void save_restore_point(struct room *r, struct sequence *s) {
 
 /* ---- answers ---- */
 
+/* The state of the first block below k that was refused; BLOCK_SAVED: none was. */
+static enum block_save refused_below(const struct sequence *s, uint32_t k) {
+    for (uint32_t i = 0; i < k && i < s->n_blocks; i++) {
+        if (s->blocks[i].base == BLOCK_LATER || s->blocks[i].base == BLOCK_FAILED) return s->blocks[i].base;
+    }
+    return BLOCK_SAVED;
+}
+
 void save_written(struct room *r, const struct disk_job *job) {
     if (!job->err && job->written > 0) {
         r->written_blocks++;
         r->written_bytes += job->written;
     }
+    if (!job->err) room_disk_answers(r);
     struct sequence *s = sequence_find(r, job->owner);
     if (!s) return;
+    must(s->n_posted > 0);
+    if (--s->n_posted == 0) r->residents_changed = true;
     if (job->kind == DISK_NOTE) {
         if (job->err && s->noted == job->n_chain)
             s->noted = 0; /* again at the next turn's end, or when it leaves */
         r->residents_changed = true;
-        return;
-    }
-    if (job->err ==
-        ERR_NOT_FOUND) { /* the store lost its parent (budget, deletion): the whole chain goes again */
-        sequence_forget_saved(s);
         return;
     }
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
@@ -230,6 +249,12 @@ void save_written(struct room *r, const struct disk_job *job) {
     if (job->first_pos + job->n_tokens > s->n_tokens ||
         memcmp(s->tokens + job->first_pos, job->tokens, job->n_tokens * sizeof *job->tokens) != 0)
         return;
+    if (job->err == ERR_NOT_FOUND) now = refused_below(s, k); /* AFTER: its parent was refused before it */
+    if (job->err == ERR_NOT_FOUND && now == BLOCK_SAVED) {
+        sequence_forget_saved(
+            s); /* the store lost its parent (budget, deletion): the whole chain goes again */
+        return;
+    }
     if (job->n_tokens < BLOCK_TOKENS) {
         if (job->err && s->tail_saved == job->first_pos + job->n_tokens) s->tail_saved = 0;
     } else if (k < s->n_blocks) {

@@ -3,9 +3,12 @@
  *   BOUNDED     at most DIRTY_BYTES_MAX wait for the disk. What does not fit stays in the cells and is taken later:
  *               next turn of the loop, end of the turn, eviction.
  *   ONCE        a part that was posted or came from the disk is never posted again.
- *   NOBODY      an unnamed sequence is written on its second use or when it leaves the cells.
+ *   NOBODY      an unnamed sequence is written on its second use or when its model leaves; if its place is needed before, it is
+ *               dropped.
  *   WINDOW      window parts are taken only at restore points: end of a turn, last full block of a prompt, every
  *               RESTORE_POINT_BLOCKS blocks of a long one.
+ *   AFTER       what hangs below a block that was refused (the day's writes, a full disk) waits until that one is asked for
+ *               again: it could not be stored, and to take it out of the cells is work.
  * Thread: the engine's. */
 #ifndef HOTSEAT_SEAT_SAVE_H
 #define HOTSEAT_SEAT_SAVE_H
@@ -24,7 +27,7 @@ struct disk_job;
 
 /* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
-/* Everything of it is on disk, as answered. */
+/* All of s is on the disk, and the disk has said so. */
 bool save_is_done(const struct room *r, const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);

@@ -7,6 +7,7 @@
 #define HOTSEAT_SEAT_SEAT_MAIL_H
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "link/messages.h"
 #include "store/store.h"
 
@@ -30,7 +31,7 @@ enum disk_job_kind {
     DISK_SETTINGS, /* msg SETTINGS */
     DISK_QUERY,    /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
     /* the engine thread's */
-    DISK_HASH,          /* path: identity, stored or computed hash in slices, spec -> hash, spec, err */
+    DISK_HASH, /* path: stored or computed hash in slices -> hash, identity, spec (of one file), err */
     DISK_SELF_TEST_GET, /* tag -> yes */
     DISK_SELF_TEST_PUT, /* tag */
     DISK_CHAINS,        /* tag, agent -> chains */
@@ -45,6 +46,8 @@ enum disk_job_kind {
 
 struct disk_job {
     struct mail mail;
+    struct list_node node; /* in the disk thread's queue */
+    bool from_link;
     enum disk_job_kind kind;
     uint64_t owner; /* serial of the stream (CHAINS, PLAN, GET), sequence (PUT) or load (HASH) it is for */
     struct msg msg; /* OPEN, SETTINGS, QUERY */
@@ -71,6 +74,8 @@ struct disk_job {
     bool yes, spec_known;
     uint64_t written;
     struct hash128 hash;
+    struct file_identity identity; /* HASH: of what was hashed */
+    bool store_off;                /* HASH: the store can't be opened now; why says it */
     struct model_spec spec;
     struct store_plan plan;
     struct store_chain chains[CHAINS_PER_AGENT_MAX];

@@ -35,6 +35,7 @@ struct sequence {
     struct sequence_block *blocks;
     uint32_t n_blocks; /* full and named; n_tokens / BLOCK_TOKENS after sequence_name() */
     uint32_t held;     /* blocks of the pool; tokens and blocks have room for as many */
+    uint32_t n_posted; /* its PUT and NOTE jobs that the disk thread has */
     bool running;
     bool shared;                /* nobody's, but used more than once: worth writing */
     bool filled_unsaved;        /* full blocks that the disk was too busy for */

@@ -154,8 +154,11 @@ static enum err real_stat(void *ctx UNUSED, const char *path, struct disk_stat *
     be_slow();
     struct stat st;
     if (lstat(path, &st) != 0) return err_from_errno(errno);
-    *ret = (struct disk_stat){
-        .size_bytes = (uint64_t)st.st_size, .mtime_s = (int64_t)st.st_mtime, .is_dir = S_ISDIR(st.st_mode)};
+    *ret = (struct disk_stat){.size_bytes = (uint64_t)st.st_size,
+                              .mtime_s = (int64_t)st.st_mtime,
+                              .inode = (uint64_t)st.st_ino,
+                              .device = (uint64_t)st.st_dev,
+                              .is_dir = S_ISDIR(st.st_mode)};
     return ERR_OK;
 }
 

@@ -15,6 +15,7 @@
 struct disk_stat {
     uint64_t size_bytes;
     int64_t mtime_s;
+    uint64_t inode, device; /* together: which file it is */
     bool is_dir;
 };
 

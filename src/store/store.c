@@ -1,12 +1,7 @@
 #include "store/store_private.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -79,10 +74,14 @@ static uint64_t opening_of(uint64_t holder, uint64_t generation) {
 }
 
 bool store_is_fenced(struct store *s) {
-    uint64_t opening = 0;
+    uint64_t opening = 0, holder;
     if (s->fenced) return true;
-    if (store_index_get_number(s->index, "opening", &opening) != ERR_OK) return false;
-    if (opening == s->opening) return false;
+    if (!s->index || !s->opening) return false; /* not ours yet: store_open() is at it */
+    /* Of a folder that was removed under us we still have the database; the new folder's lock is another server's. */
+    holder = lock_holder(s);
+    if ((!holder || holder == s->holder) &&
+        (store_index_get_number(s->index, "opening", &opening) != ERR_OK || opening == s->opening))
+        return false;
     s->fenced = true;
     log_warn("store.fenced", "generation=%llu", (unsigned long long)s->generation);
     return true;
@@ -101,7 +100,7 @@ enum err store_database_begin(struct store *s) {
 /* Takes the store over, or finds that a later seat of the same server has it. */
 static enum err claim(struct store *s) {
     uint64_t holder = lock_holder(s), stored_holder = 0, stored_generation = 0;
-    s->opening = opening_of(holder, s->generation);
+    uint64_t opening = opening_of(holder, s->generation);
     enum err err = s->disk->database_write(s->disk->ctx);
     if (!err) err = store_index_begin(s->index);
     if (err) return err;
@@ -110,14 +109,19 @@ static enum err claim(struct store *s) {
     if (!err && stored_holder == holder && stored_generation > s->generation) err = ERR_LOCKED;
     if (!err) err = store_index_put_number(s->index, "holder", holder);
     if (!err) err = store_index_put_number(s->index, "generation", s->generation);
-    if (!err) err = store_index_put_number(s->index, "opening", s->opening);
+    if (!err) err = store_index_put_number(s->index, "opening", opening);
     if (!err) err = store_index_get_number(s->index, "day_bytes", &s->day_bytes);
     uint64_t day = 0;
     if (!err) err = store_index_get_number(s->index, "day", &day);
     s->day = (int64_t)day;
-    if (!err) return store_index_commit(s->index);
-    store_index_rollback(s->index);
-    return err;
+    if (err)
+        store_index_rollback(s->index);
+    else
+        err = store_index_commit(s->index);
+    if (err) return err;
+    s->holder = holder;
+    s->opening = opening;
+    return ERR_OK;
 }
 
 void store_row_stale(struct store *s, struct store_node *n) {
@@ -355,7 +359,7 @@ static enum err load(struct store *s) {
     if (!err) err = store_scan(s, &found);
     if (!err) err = store_map_sort(&s->map);
     for (size_t i = 0; i < l.n && !err; i++) err = attach_agent(s, &l.agents[i]);
-    if (!err) store_scan_drop(s); /* after the agents: their chains step back to what is there */
+    if (!err) err = store_scan_drop(s); /* after the agents: their chains step back to what is there */
     if (!err) err = store_found_adopt(s, &found);
     store_found_free(&found);
     for (size_t i = 0; i < l.n; i++) mem_free((void *)(uintptr_t)l.agents[i].agent);
@@ -398,40 +402,16 @@ static bool is_database_bad(enum err err) {
     return err == ERR_CORRUPT || err == ERR_VERSION;
 }
 
-static enum err make_dir(const struct disk_ops *disk, const char *path) {
-    struct disk_stat st;
-    bool made = false;
-    if (disk->stat(disk->ctx, path, &st) == ERR_OK && st.is_dir) return ERR_OK;
-    return disk->make_dir(disk->ctx, path, &made);
-}
-
-/* path and its parents. Folders that we make are 0700 by birth; one that was there and ours is closed to others. */
-static enum err make_dirs(const struct disk_ops *disk, const char *path, char *why, size_t why_size) {
-    char part[STORE_DIR_BYTES_MAX + 1];
-    size_t n = strlen(path);
-    enum err err = n > 0 && n <= STORE_DIR_BYTES_MAX ? ERR_OK : ERR_LIMIT;
-    for (size_t i = 1; i <= n && !err; i++) {
-        if (path[i] != '/' && path[i] != '\0') continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        err = make_dir(disk, part);
-    }
-    struct stat st;
-    if (!err && stat(path, &st) == 0 && (st.st_mode & 077) != 0 && chmod(path, 0700) != 0)
-        log_warn("store.mode", "dir=%s errno=%d", log_q(path), errno);
-    if (err) snprintf(why, why_size, "%s: no folder can be made there: %s", path, err_text(err));
-    return err;
-}
-
 static enum err open_all(struct store *s, char *why, size_t why_size) {
-    enum err err = make_dirs(s->disk, s->dir, why, why_size);
-    if (!err) err = make_dir(s->disk, store_path_of(s, "blocks").s);
-    if (!err) err = make_dir(s->disk, store_path_of(s, "quarantine").s);
+    enum err err = store_make_dirs(s->disk, s->dir, why, why_size);
+    if (!err) err = store_make_dir(s->disk, store_path_of(s, "blocks").s);
+    if (!err) err = store_make_dir(s->disk, store_path_of(s, "quarantine").s);
     if (!err) err = store_scan_quarantine(s);
     if (!err) err = open_and_load(s, why, why_size);
     if (!is_database_bad(err)) return err;
     log_warn("store.rebuild", "err=%s why=%s", err_name(err), log_q(why));
     store_index_free(TAKE(s->index));
+    s->opening = 0;
     reset_map(s);
     move_database_aside(s);
     return open_and_load(s, why, why_size);
@@ -465,15 +445,19 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
     if (s->wal_bytes > WAL_BYTES_MAX) s->wal_bytes = WAL_BYTES_MAX;
     s->flushed_s = store_now_s();
     s->dir = mem_strdup(c->dir);
-    enum err err = s->dir ? open_all(s, why, why_size) : ERR_NOMEM;
+    enum err err = s->dir ? store_check_device(s->dir, c->device, why, why_size) : ERR_NOMEM;
+    if (!err) err = open_all(s, why, why_size);
     if (err) {
         if (why_size && !why[0]) snprintf(why, why_size, "%s: %s", c->dir, err_text(err));
         store_release(s);
         return err;
     }
-    store_flush_rows(s, false); /* what the scan found */
+    store_note_place(s);
     store_look_at_index(s);
-    if (store_make_room(s, 0, NULL))
+    enum err room =
+        store_make_room(s, 0, NULL); /* a database made anew grows beside the old one and all blocks */
+    store_flush_rows(s, false);      /* what the scan found */
+    if (room || store_make_room(s, 0, NULL))
         log_warn("store.over_budget", "bytes=%llu", (unsigned long long)store_disk_bytes(s));
     *ret = s;
     return ERR_OK;
@@ -483,6 +467,14 @@ void store_free(struct store *s) {
     if (!s) return;
     if (store_flush_rows(s, true) == ERR_OK) store_index_shrink(s->index);
     store_release(s);
+}
+
+bool store_is_lost(const struct store *s) {
+    return s->lost;
+}
+
+uint64_t store_device(const struct store *s) {
+    return s->blocks_place.device;
 }
 
 void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per_day_bytes) {
@@ -525,42 +517,4 @@ void store_self_test_put(struct store *s, struct hash128 tag) {
     if (!m->self_test) m->row_stale = s->models_dirty = true;
     m->self_test = true;
     store_flush_rows(s, false);
-}
-
-/* ---- the lock ---- */
-
-enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) {
-    *ret_fd = -1;
-    if (why_size) why[0] = '\0';
-    enum err err = make_dirs(&disk_ops_real, dir, why, why_size);
-    if (err) return err;
-    char path[STORE_DIR_BYTES_MAX + 8], text[64];
-    snprintf(path, sizeof path, "%s/LOCK", dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        err = err_from_errno(errno);
-        snprintf(why, why_size, "%s: %s", path, strerror(errno));
-        return err;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        err = errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
-        ssize_t n = pread(fd, text, sizeof text - 1, 0);
-        text[n > 0 ? n : 0] = '\0';
-        text[strcspn(text, " \n")] = '\0';
-        if (err == ERR_LOCKED)
-            snprintf(why, why_size, "%s is used by another server (pid %s)", dir, text[0] ? text : "unknown");
-        else
-            snprintf(why, why_size, "%s: %s", path, strerror(errno));
-        close(fd);
-        return err;
-    }
-    int n = snprintf(text, sizeof text, "%ld %lld\n", (long)getpid(), (long long)clock_wall_ns());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
-        err = err_from_errno(errno);
-        snprintf(why, why_size, "%s: %s", path, strerror(errno));
-        close(fd);
-        return err;
-    }
-    *ret_fd = fd;
-    return ERR_OK;
 }

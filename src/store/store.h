@@ -29,10 +29,15 @@ struct store_config {
     /* Refused (ERR_LOCKED) when the folder has seen a higher one from the same holder of the lock. */
     uint64_t generation;
     const struct disk_ops *disk; /* NULL: the real one */
+    uint64_t device; /* 0, or store_device() of before: on no other disk is a missing folder made */
 };
 
 enum err store_open(const struct store_config *c, struct store **ret, char *why, size_t why_size) NODISCARD;
 void store_free(struct store *s);
+/* The folder that was opened is not there any more, or another one is in its place (a disk was taken away, the folder was removed).
+ * Nothing is stored or found now and nothing is forgotten: free it and open it again, which makes the folder anew. */
+bool store_is_lost(const struct store *s);
+uint64_t store_device(const struct store *s); /* st_dev of its folder; 0: not known */
 void store_set_limits(struct store *s, uint64_t budget_bytes, uint64_t write_per_day_bytes);
 
 struct block_name {
@@ -62,7 +67,8 @@ struct store_block {
 /* OK: *ret_written_bytes is 0 when all of it was there already (nothing is touched on disk). ERR_DISK_FULL, ERR_IO,
  * ERR_LIMIT (budget or day's writes; not stored), ERR_NOT_FOUND (its parent, or for a lone window part its base part, is
  * not stored: put the chain again from its beginning), ERR_INVALID (sizes, positions), ERR_LOCKED (a newer seat has
- * opened the store). Written anew only: a window part that reaches further back than the stored one. */
+ * opened the store). Written anew only: a window part that reaches further back than the stored one, and what could not
+ * be read. */
 enum err store_put(struct store *s, const struct store_block *b, uint64_t *ret_written_bytes) NODISCARD;
 /* Notes that agent's conversation now ends at leaf with n_tokens in all: replaces the chain it grew from, else
  * takes a place among its CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails inside the chain the nearest before the leaf
@@ -100,8 +106,8 @@ void store_plan_free(struct store_plan *p);
 
 /* Reads and verifies (checksums, tag, parent, tokens) one block of a plan; the parts are appended: the window part
  * only if b->needs_window and window is not NULL. tokens: the block's own, b->n_tokens of them (the plan's tokens +
- * b->first_pos). A bad file is moved to quarantine/: ERR_CORRUPT, ERR_VERSION, ERR_MISMATCH, ERR_NOT_FOUND, ERR_IO,
- * ERR_NOMEM; counted, *ret_reason static. On error nothing is appended; plan again, or go on cold. */
+ * b->first_pos). A bad file is moved to quarantine/, one that can't be read is left alone for a while: ERR_CORRUPT, ERR_VERSION,
+ * ERR_MISMATCH (also: its window reaches less far than the database said), ERR_NOT_FOUND, ERR_IO, ERR_NOMEM; counted, *ret_reason static. On error nothing is appended; plan again, or go on cold. */
 enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_block *b,
                    const int32_t *tokens, struct buf *base, struct buf *window,
                    const char **ret_reason) NODISCARD;
@@ -145,7 +151,8 @@ struct store_counters {
 };
 void store_counters_get(const struct store *s, struct store_counters *ret);
 
-/* The folder (made with its parents when it is not there, 0700) and its lock, held by the front for as long as it lives. ERR_LOCKED: why names the holder's pid. */
+/* The folder (made with its parents when it is not there, 0700) and its lock, held by the front for as long as it lives. ERR_LOCKED: why names
+ * the holder's pid. ERR_INVALID: the folder is open to others and holds what is not ours. */
 enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) NODISCARD;
 
 #endif

@@ -140,6 +140,15 @@ static void delete_agent(struct deletion *d, struct store_agent *a) {
     for (uint32_t i = 0; i < n; i++) delete_upwards(d, store_map_find(&s->map, d->tag, leaves[i]));
 }
 
+/* Names that were removed must not come back with an older database. */
+static enum err flush_for_good(struct store *s) {
+    enum err err = store_flush_rows(s, false);
+    if (!err) err = s->disk->database_write(s->disk->ctx);
+    if (!err) err = store_index_sync(s->index);
+    store_look_at_index(s);
+    return err;
+}
+
 enum err store_agent_delete(struct store *s, const char *model, const char *agent, uint32_t *ret_agents,
                             uint64_t *ret_files, uint64_t *ret_bytes) {
     *ret_agents = 0;
@@ -157,7 +166,7 @@ enum err store_agent_delete(struct store *s, const char *model, const char *agen
         if (!err) err = d.err;
     }
     if (*ret_agents == 0) return ERR_NOT_FOUND;
-    enum err flushed = store_flush_rows(s, false);
+    enum err flushed = flush_for_good(s);
     return err ? err : flushed;
 }
 
@@ -192,7 +201,7 @@ enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_fi
         *ret_bytes += s->quarantine_bytes;
         store_quarantine_trim(s, 0);
     }
-    enum err flushed = store_flush_rows(s, false);
+    enum err flushed = flush_for_good(s);
     if (!flushed) flushed = store_index_shrink(s->index);
     store_look_at_index(s);
     return err ? err : flushed;

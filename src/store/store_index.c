@@ -34,9 +34,10 @@
     Q(DELETE_AGENT, "DELETE FROM agents WHERE tag = ?1 AND agent = ?2")                                      \
     Q(PUT_NUMBER, "INSERT OR REPLACE INTO numbers VALUES (?1, ?2)")                                          \
     Q(GET_NUMBER, "SELECT value FROM numbers WHERE key = ?1")                                                \
-    Q(PUT_FILE, "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                              \
+    Q(PUT_FILE, "INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")                          \
     Q(TRIM_FILES, "DELETE FROM files WHERE rowid <= (SELECT max(rowid) FROM files) - ?1")                    \
-    Q(GET_FILE, "SELECT hash FROM files WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime_ns = ?4")   \
+    Q(GET_FILE, "SELECT hash FROM files WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime_ns = ?4"    \
+                " AND ctime_ns = ?5")                                                                        \
     Q(VACUUM, "PRAGMA incremental_vacuum(256)")
 
 enum query {
@@ -60,8 +61,8 @@ static const char schema[] =
     "CREATE TABLE agents (tag BLOB, agent TEXT, pinned INT, last_used INT, chains BLOB,"
     " PRIMARY KEY (tag, agent)) WITHOUT ROWID;"
     "CREATE TABLE numbers (key TEXT PRIMARY KEY, value INT) WITHOUT ROWID;"
-    "CREATE TABLE files (device INT, inode INT, size INT, mtime_ns INT, path TEXT, hash BLOB,"
-    " UNIQUE (device, inode, size, mtime_ns));";
+    "CREATE TABLE files (device INT, inode INT, size INT, mtime_ns INT, ctime_ns INT, path TEXT, hash BLOB,"
+    " UNIQUE (device, inode, size, mtime_ns, ctime_ns));";
 
 struct store_index {
     sqlite3 *db;
@@ -184,8 +185,8 @@ enum err store_index_open(const char *path, uint32_t wal_pages, struct store_ind
     }
     struct store_index *ix = mem_alloc(sizeof *ix);
     if (!ix) return ERR_NOMEM;
-    int rc = sqlite3_open_v2(path, &ix->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL);
+    /* Not SQLITE_OPEN_NOFOLLOW, which refuses a link anywhere in the path; make_file() has seen that the file is none. */
+    int rc = sqlite3_open_v2(path, &ix->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     err = err_of(rc);
     if (!err) err = set_up(ix, fresh, wal_pages);
     if (err) {
@@ -201,6 +202,10 @@ enum err store_index_open(const char *path, uint32_t wal_pages, struct store_ind
 void store_index_free(struct store_index *ix) {
     if (!ix) return;
     for (int q = 0; q < Q_COUNT; q++) sqlite3_finalize(ix->stmts[q]);
+    /* The close removes the log by its path; when the file has been moved, that path is somebody else's. */
+    int moved = 0, keep = 1;
+    if (ix->db && sqlite3_file_control(ix->db, NULL, SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+        (void)sqlite3_file_control(ix->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
     sqlite3_close(ix->db);
     mem_free(ix);
 }
@@ -320,15 +325,20 @@ enum err store_index_get_number(struct store_index *ix, const char *key, uint64_
     return err_of(rc);
 }
 
-enum err store_index_put_file(struct store_index *ix, const struct file_identity *id, const char *path,
-                              struct hash128 hash) {
-    sqlite3_stmt *st = ix->stmts[Q_PUT_FILE];
+static void bind_identity(sqlite3_stmt *st, const struct file_identity *id) {
     sqlite3_bind_int64(st, 1, (int64_t)id->device);
     sqlite3_bind_int64(st, 2, (int64_t)id->inode);
     sqlite3_bind_int64(st, 3, (int64_t)id->size_bytes);
     sqlite3_bind_int64(st, 4, id->mtime_ns);
-    sqlite3_bind_text(st, 5, path, -1, SQLITE_STATIC);
-    bind_hash(st, 6, &hash);
+    sqlite3_bind_int64(st, 5, id->ctime_ns);
+}
+
+enum err store_index_put_file(struct store_index *ix, const struct file_identity *id, const char *path,
+                              struct hash128 hash) {
+    sqlite3_stmt *st = ix->stmts[Q_PUT_FILE];
+    bind_identity(st, id);
+    sqlite3_bind_text(st, 6, path, -1, SQLITE_STATIC);
+    bind_hash(st, 7, &hash);
     enum err err = run(st);
     if (err) return err;
     sqlite3_bind_int(ix->stmts[Q_TRIM_FILES], 1, FILES_MAX);
@@ -344,16 +354,18 @@ static bool column_hash(sqlite3_stmt *st, int at, struct hash128 *ret) {
 
 enum err store_index_get_file(struct store_index *ix, const struct file_identity *id, struct hash128 *ret) {
     sqlite3_stmt *st = ix->stmts[Q_GET_FILE];
-    sqlite3_bind_int64(st, 1, (int64_t)id->device);
-    sqlite3_bind_int64(st, 2, (int64_t)id->inode);
-    sqlite3_bind_int64(st, 3, (int64_t)id->size_bytes);
-    sqlite3_bind_int64(st, 4, id->mtime_ns);
+    bind_identity(st, id);
     int rc = sqlite3_step(st);
     enum err err = rc == SQLITE_DONE ? ERR_NOT_FOUND : err_of(rc);
     if (!err && !column_hash(st, 0, ret)) err = ERR_CORRUPT;
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
     return err;
+}
+
+enum err store_index_sync(struct store_index *ix) {
+    /* Folding the log in syncs it first. */
+    return err_of(sqlite3_wal_checkpoint_v2(ix->db, NULL, SQLITE_CHECKPOINT_FULL, NULL, NULL));
 }
 
 enum err store_index_shrink(struct store_index *ix) {

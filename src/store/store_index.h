@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "store/store.h"
 
-#define STORE_INDEX_SCHEMA 1 /* PRAGMA user_version */
+#define STORE_INDEX_SCHEMA 2 /* PRAGMA user_version */
 
 struct store_index;
 
@@ -71,6 +71,8 @@ enum err store_index_put_file(struct store_index *ix, const struct file_identity
                               struct hash128 hash) NODISCARD;
 enum err store_index_get_file(struct store_index *ix, const struct file_identity *id,
                               struct hash128 *ret) NODISCARD; /* ERR_NOT_FOUND */
+/* What was committed survives a loss of power when it returns OK; a commit alone survives the process. */
+enum err store_index_sync(struct store_index *ix) NODISCARD;
 enum err store_index_shrink(struct store_index *ix); /* gives unused pages and the log back to the system */
 
 #endif

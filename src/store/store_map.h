@@ -25,10 +25,12 @@ struct store_node {
     uint32_t first_pos, n_tokens, window_from;
     uint64_t base_bytes, window_bytes; /* of the files, header included; 0: no such file */
     int64_t last_used, window_used;    /* wall seconds, for people and for the classes of age */
-    uint64_t seq, window_seq;          /* the true order */
-    uint64_t kept_at, mark;            /* the round in which it was found kept, or visited */
-    uint64_t owner;                    /* tails: hash64 of the agent in the header, 0 for nobody */
-    int32_t *tokens;                   /* tails: owned */
+    /* A part that could not be read is left alone until then (monotonic), and may be written again; 0: nothing is amiss. */
+    int64_t base_retry_ns, window_retry_ns;
+    uint64_t seq, window_seq; /* the true order */
+    uint64_t kept_at, mark;   /* the round in which it was found kept, or visited */
+    uint64_t owner;           /* tails: hash64 of the agent in the header, 0 for nobody */
+    int32_t *tokens;          /* tails: owned */
     uint8_t flags;
     bool row_stale;              /* the database's row lacks more than the last use */
     bool seen_base, seen_window; /* by the scan */

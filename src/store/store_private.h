@@ -1,5 +1,6 @@
 /* store_private.h - what the files of this room share and nobody else sees: struct store and the verbs between them.
- *   store.c         open, close, lock, flush, limits          store_scan.c    what lies in the folder, at open
+ *   store.c         open, close, flush, limits                store_scan.c    what lies in the folder, at open
+ *   store_folder.c  whose folder it is, its lock
  *   store_write.c   put, budget, eviction, removal            store_read.c    plan, get, quarantine
  *   store_agents.c  chains of agents                          store_admin.c   figures and orders for the admin
  * Numbered invariants: docs/store-format.md. Thread: the disk thread; no locks. */
@@ -23,7 +24,9 @@
 #define WAL_TRANSACTION_BYTES (192u << 10) /* what one transaction may add before the log is folded in */
 #define SHM_BYTES (32u << 10)              /* the log's index: made by SQLite */
 #define STALE_ROWS_MAX 16                  /* a tight budget has them written before it evicts */
-#define ROW_BYTES 1536 /* a row that is not in the database yet: a tail's tokens and half a page */
+#define ROW_BYTES 1536        /* a row that is not in the database yet: a tail's tokens and half a page */
+#define ROW_WRITTEN_BYTES 768 /* what it takes there, on the average of tails and full blocks */
+#define READ_RETRY_S 30       /* what could not be read is tried again after it */
 
 #define STORE_SECONDS_A_DAY 86400
 
@@ -75,13 +78,21 @@ enum store_refused {
 const char *store_refused_name(enum store_refused why);
 void store_count_refused(struct store *s, enum err err);
 
+struct disk_place { /* which file a path led to */
+    uint64_t inode, device;
+};
+
 struct store {
     const struct disk_ops *disk;
     struct store_index *index;
     char *dir; /* owned */
     uint64_t budget_bytes, write_per_day_bytes, generation, wal_bytes;
     uint64_t opening; /* what the database says as long as nobody opened it after us */
-    bool fenced;      /* a newer generation has the store: nothing is written any more */
+    uint64_t holder;  /* what LOCK says as long as the folder is our server's */
+    bool
+        fenced; /* a newer generation or another server has the store: nothing is written or deleted any more */
+    bool lost; /* the folder is another one than we opened, or none */
+    struct disk_place index_place, blocks_place;
     struct store_map map;
     uint64_t round; /* last number given to a walk, for kept_at and mark */
 
@@ -123,7 +134,18 @@ enum err store_flush_rows(struct store *s, bool recency);
 void store_row_stale(struct store *s, struct store_node *n);
 void store_row_dead(struct store *s, const struct store_node *n);
 void store_look_at_index(struct store *s); /* database_bytes, log_bytes */
-bool store_is_fenced(struct store *s);     /* asks the database; a failure counts as no */
+/* Asks the lock and the database; a failure counts as no. Asked before every write and every deletion. */
+bool store_is_fenced(struct store *s);
+
+/* ---- whose folder (store_folder.c) ---- */
+/* A folder that is not there is made and its name made durable in the one above. */
+enum err store_make_dir(const struct disk_ops *disk, const char *path) NODISCARD;
+/* path and its parents; one that was there is closed to others if it is ours. ERR_INVALID: it is not. why is filled on error. */
+enum err store_make_dirs(const struct disk_ops *disk, const char *path, char *why, size_t why_size) NODISCARD;
+/* A folder that is not there, of a disk that is not there either: ERR_IO. */
+enum err store_check_device(const char *path, uint64_t device, char *why, size_t why_size) NODISCARD;
+void store_note_place(struct store *s); /* this is the folder we opened */
+void store_look_lost(struct store *s);  /* something was not there: sets lost if it is the whole folder */
 
 /* ---- the folder (store_scan.c) ---- */
 /* Tails with an owner that no row told of. */
@@ -136,7 +158,8 @@ struct store_found {
 };
 enum err store_scan(struct store *s,
                     struct store_found *found) NODISCARD; /* files against rows: adopts, forgets, cleans up */
-void store_scan_drop(struct store *s); /* rows whose files the scan has not seen; their chains retreat */
+enum err store_scan_drop(
+    struct store *s) NODISCARD; /* rows whose files the scan has not seen; their chains retreat; ERR_NOMEM */
 enum err
 store_found_adopt(struct store *s,
                   struct store_found *found) NODISCARD; /* names their owners' chains, oldest first */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -36,12 +37,13 @@ static void drop_oldest(struct store *s) {
 }
 
 void store_quarantine_trim(struct store *s, uint64_t most_bytes) {
-    while (s->n_quarantined > 0 && s->quarantine_bytes > most_bytes) drop_oldest(s);
+    while (s->n_quarantined > 0 && s->quarantine_bytes > most_bytes && !store_is_fenced(s)) drop_oldest(s);
 }
 
 /* The file leaves its place in any case: as evidence if there is room for it, else for good. */
 void store_quarantine_file(struct store *s, const char *path, const char *name, uint64_t size_bytes) {
     struct quarantined q = {.bytes = disk_bytes_of(size_bytes)};
+    if (store_is_fenced(s)) return; /* whoever has the folder now finds it as well */
     uint64_t most = store_quarantine_most(s);
     int n = snprintf(q.name, sizeof q.name, "%012lld-%06llu-%s", (long long)store_now_s(),
                      (unsigned long long)++s->quarantine_seq, name);
@@ -88,6 +90,10 @@ struct path {
     uint32_t n;
 };
 
+static bool is_left_alone(int64_t retry_ns) {
+    return retry_ns && clock_now_ns() < retry_ns;
+}
+
 static enum err walk_full_blocks(struct store *s, const struct store_model *m, const int32_t *tokens,
                                  uint32_t n, struct path *ret) {
     uint32_t most = (n - 1) / BLOCK_TOKENS; /* LONGEST: at least one token is left over */
@@ -98,6 +104,7 @@ static enum err walk_full_blocks(struct store *s, const struct store_model *m, c
         name = block_name_of(name, m->tag, tokens + (size_t)i * BLOCK_TOKENS, BLOCK_TOKENS);
         struct store_node *node = store_map_find(&s->map, m->tag, name.h);
         if (!node || !node->parent || node->first_pos != i * BLOCK_TOKENS) break;
+        if (is_left_alone(node->base_retry_ns)) break;
         ret->nodes[ret->n++] = node;
     }
     return ERR_OK;
@@ -112,7 +119,7 @@ static bool window_ok(const struct path *p, uint32_t n_nodes, uint32_t end, uint
         const struct store_node *n = p->nodes[i - 1];
         if (store_node_end(n) <= lowest) break;
         uint32_t from = n->first_pos > lowest ? n->first_pos : lowest;
-        if (!n->window_bytes || n->window_from > from) return false;
+        if (!n->window_bytes || n->window_from > from || is_left_alone(n->window_retry_ns)) return false;
         *ret_needed += 1;
     }
     return true;
@@ -128,6 +135,7 @@ static struct store_node *best_tail(struct path *p, uint32_t n_nodes, struct sto
         uint32_t end = store_node_end(t), needed = 0;
         if (end >= n || (best && t->n_tokens <= best->n_tokens)) continue;
         if (memcmp(t->tokens, tokens + first, sizeof tokens[0] * t->n_tokens) != 0) continue;
+        if (is_left_alone(t->base_retry_ns)) continue;
         struct store_node *shadowed = p->nodes[n_nodes];
         p->nodes[n_nodes] = t;
         bool ok = window == 0 || window_ok(p, n_nodes + 1, end, window, &needed);
@@ -175,6 +183,15 @@ static enum err fill_plan(const struct path *p, uint32_t needed, struct store_pl
     return ERR_OK;
 }
 
+/* What is about to be read is not what was used longest ago, whatever others write until then. */
+static void touch_path(struct store *s, const struct path *p, uint32_t needed) {
+    int64_t now = store_now_s();
+    for (uint32_t i = 0; i < p->n; i++) {
+        store_map_touch(&s->map, p->nodes[i], now);
+        if (i + needed >= p->n) store_map_touch_window(&s->map, p->nodes[i], now);
+    }
+}
+
 enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window,
                     struct store_plan *ret) {
     *ret = (struct store_plan){.reason = "no block"};
@@ -190,11 +207,13 @@ enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, 
         err = fill_plan(&p, needed, ret);
     else if (!err && p.n > 0)
         ret->reason = "no window part";
-    mem_free(p.nodes);
-    if (!err && ret->n_tokens)
+    if (!err && ret->n_tokens) {
+        touch_path(s, &p, needed);
         s->counters.hits++;
-    else
+    } else {
         s->counters.misses++;
+    }
+    mem_free(p.nodes);
     return err;
 }
 
@@ -205,9 +224,24 @@ void store_plan_free(struct store_plan *p) {
 
 /* ---- get ---- */
 
+/* A whole header is truer than a row, which may be older than the file. False: its window reaches less far than the row said. */
+static bool learn(struct store *s, struct store_node *n, const struct store_header *h) {
+    bool base = h->part == STORE_PART_BASE;
+    uint64_t size = h->header_size + h->part_size;
+    if (size != (base ? n->base_bytes : n->window_bytes)) {
+        store_map_set_files(&s->map, n, base ? size : n->base_bytes, base ? n->window_bytes : size);
+        store_row_stale(s, n);
+    }
+    if (base || h->window_from == n->window_from) return true;
+    bool enough = h->window_from < n->window_from;
+    n->window_from = h->window_from;
+    store_row_stale(s, n);
+    return enough;
+}
+
 /* Header and part of one file, checked; the part is appended to out, or out is as before. */
-static enum err read_part(struct store *s, const struct store_node *n, enum store_part part,
-                          const int32_t *tokens, struct buf *out, const char **ret_reason) {
+static enum err read_part(struct store *s, struct store_node *n, enum store_part part, const int32_t *tokens,
+                          struct buf *out, const char **ret_reason) {
     struct store_path path = store_path_part(s, n, part);
     struct store_header h;
     int fd = -1;
@@ -221,6 +255,10 @@ static enum err read_part(struct store *s, const struct store_node *n, enum stor
                                .n_tokens = n->n_tokens,
                                .tokens = tokens};
     err = store_format_match(&h, &x, ret_reason);
+    if (!err && !learn(s, n, &h)) {
+        err = ERR_MISMATCH;
+        *ret_reason = "a window that reaches less far than its row said";
+    }
     uint8_t *to = NULL;
     if (!err && !(to = buf_reserve(out, h.part_size))) {
         err = out->error ? out->error : ERR_NOMEM;
@@ -242,11 +280,12 @@ static enum err read_part(struct store *s, const struct store_node *n, enum stor
     return ERR_OK;
 }
 
-/* What a bad part costs: the base part its block, the window part only itself. One that can't be read is forgotten until
- * the next start, else every plan would lead to it again. */
+/* What a bad part costs: the base part its block, the window part only itself. One that can't be read is left alone for a
+ * while, else every plan would lead to it again; and if all of the folder is gone, nothing can be said of its files. */
 static void part_failed(struct store *s, struct store_node *n, enum store_part part, enum err err,
                         const char *reason) {
     if (err == ERR_NOMEM || err == ERR_LIMIT) return; /* ours to mend */
+    if (err == ERR_NOT_FOUND) store_look_lost(s);
     char hex[HASH128_HEX_SIZE], name[HASH128_HEX_SIZE + 8];
     hash128_hex(n->name, hex);
     snprintf(name, sizeof name, "%s.%s", hex, part == STORE_PART_BASE ? "kv" : "win");
@@ -257,9 +296,13 @@ static void part_failed(struct store *s, struct store_node *n, enum store_part p
     struct store_path path = store_path_part(s, n, part);
     uint64_t size = part == STORE_PART_BASE ? n->base_bytes : n->window_bytes;
     struct disk_stat st;
+    if (s->lost) return;
     if (err == ERR_IO) {
-        s->stray_bytes += disk_bytes_of(size);
-    } else if (err != ERR_NOT_FOUND) {
+        int64_t retry_ns = clock_now_ns() + READ_RETRY_S * NS_PER_S;
+        *(part == STORE_PART_BASE ? &n->base_retry_ns : &n->window_retry_ns) = retry_ns;
+        return;
+    }
+    if (err != ERR_NOT_FOUND) {
         if (s->disk->stat(s->disk->ctx, path.s, &st) == ERR_OK) size = st.size_bytes;
         store_quarantine_file(s, path.s, name, size);
     }
@@ -268,7 +311,7 @@ static void part_failed(struct store *s, struct store_node *n, enum store_part p
         store_row_stale(s, n);
         return;
     }
-    if (n->window_bytes) {
+    if (n->window_bytes && !store_is_fenced(s)) {
         enum err removed = s->disk->remove(s->disk->ctx, store_path_part(s, n, STORE_PART_WINDOW).s);
         if (removed && removed != ERR_NOT_FOUND) s->stray_bytes += disk_bytes_of(n->window_bytes);
     }
@@ -281,6 +324,7 @@ enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_
     struct store_node *n = store_map_find(&s->map, tag, b->name.h);
     bool with_window = b->needs_window && window;
     size_t base_before = base->size;
+    uint32_t window_from = n ? n->window_from : 0;
     *ret_reason = reason;
     if (!n || n->first_pos != b->first_pos || n->n_tokens != b->n_tokens ||
         (with_window && !n->window_bytes)) {
@@ -295,10 +339,16 @@ enum err store_get(struct store *s, struct hash128 tag, const struct store_plan_
         if (err) base->size = base_before;
     }
     *ret_reason = reason;
+    if (err == ERR_MISMATCH && n->window_from > window_from) { /* the file is good; the plan was not */
+        store_count_refused(s, err);
+        return err;
+    }
     if (err) {
         part_failed(s, n, part, err, reason);
         return err;
     }
+    n->base_retry_ns = 0;
+    if (with_window) n->window_retry_ns = 0;
     s->counters.blocks_read++;
     store_map_touch(&s->map, n, store_now_s());
     if (with_window) store_map_touch_window(&s->map, n, store_now_s());

@@ -1,7 +1,9 @@
 /* What lies in the folder against what the database told. Rules:
- *   KNOWN     a row whose files are there is believed as it is; the files are opened when they are used.
+ *   KNOWN     a row whose files are there, as long as it says, is believed as it is; the files are opened when they are used.
+ *             One of another length is read again: the row may be older than its file.
  *   ADOPTED   a block file that no row tells of is taken in by its own header, with its owner's name.
  *   GONE      a row without its base file is dropped; without its window file it loses the window.
+ *   UNLISTED  what lies in a folder that can't be listed now is taken as it was known.
  *   OURS      temporary files, and window files whose base part is missing, are removed; what has no name of ours is
  *             left alone.
  * The scan goes folder by folder (one of 256 a model at a time), so it could run in slices. */
@@ -172,14 +174,53 @@ static void adopt_window(struct folder_scan *f, const char *name, struct store_n
         err = store_format_match(&h, &x, &reason);
     }
     if (err == ERR_NOT_FOUND || err == ERR_IO) return;
+    n->seen_window = !err;
     if (err) {
         refuse(f, path.s, name, err, reason);
         return;
     }
-    n->seen_window = true;
     n->window_from = h.window_from;
     store_map_set_files(&s->map, n, n->base_bytes, h.header_size + h.part_size);
     store_row_stale(s, n);
+}
+
+/* KNOWN: the length of its base file, and if that is another one, its header. */
+static void check_base(struct folder_scan *f, const char *name, struct store_node *n) {
+    struct store *s = f->s;
+    struct store_path path = path_in(f, name);
+    struct store_header h;
+    struct disk_stat st;
+    const char *reason = "";
+    n->seen_base = true;
+    if (s->disk->stat(s->disk->ctx, path.s, &st) != ERR_OK || st.size_bytes == n->base_bytes) return;
+    enum err err = store_read_header(s, path.s, &h, NULL, &reason);
+    if (!err) {
+        struct store_expected x = {.part = STORE_PART_BASE,
+                                   .tag = f->tag,
+                                   .parent = n->parent_name,
+                                   .name = n->name,
+                                   .first_pos = n->first_pos,
+                                   .n_tokens = n->n_tokens,
+                                   .tokens = n->tokens};
+        err = store_format_match(&h, &x, &reason);
+    }
+    if (err == ERR_NOT_FOUND || err == ERR_IO) return;
+    if (err) {
+        refuse(f, path.s, name, err, reason);
+        n->seen_base = false;
+        return;
+    }
+    n->owner = store_owner_of(h.agent);
+    store_map_set_files(&s->map, n, h.header_size + h.part_size, n->window_bytes);
+    store_row_stale(s, n);
+}
+
+static void check_window(struct folder_scan *f, const char *name, struct store_node *n) {
+    struct store *s = f->s;
+    struct disk_stat st;
+    enum err err = s->disk->stat(s->disk->ctx, path_in(f, name).s, &st);
+    n->seen_window = n->window_bytes > 0;
+    if (!n->seen_window || (!err && st.size_bytes != n->window_bytes)) adopt_window(f, name, n);
 }
 
 static enum err scan_file(void *ctx, const char *name) {
@@ -190,26 +231,39 @@ static enum err scan_file(void *ctx, const char *name) {
     } else if (!f->windows && parse_name(name, ".kv", &hash)) {
         struct store_node *n = store_map_find(&f->s->map, f->tag, hash);
         if (!n) return adopt_base(f, name, hash);
-        n->seen_base = true;
+        check_base(f, name, n);
     } else if (f->windows && parse_name(name, ".win", &hash)) {
         struct store_node *n = store_map_find(&f->s->map, f->tag, hash);
         if (!n || !n->seen_base)
             remove_ours(f->s, path_in(f, name).s);
-        else if (n->window_bytes)
-            n->seen_window = true;
         else
-            adopt_window(f, name, n);
+            check_window(f, name, n);
     }
     return ERR_OK;
 }
 
-static enum err scan_folder(struct folder_scan *f) {
-    for (int round = 0; round < 2; round++) {
-        f->windows = round == 1;
-        enum err err = f->s->disk->list(f->s->disk->ctx, f->path.s, scan_file, f);
-        if (err == ERR_NOMEM) return err;
-        if (err) log_warn("store.scan", "err=%s folder=%s", err_name(err), log_q(f->path.s));
+/* UNLISTED: the known blocks of a model in the folders of `folders` (a bit for each first byte). */
+static void keep_unlisted(struct store *s, struct hash128 tag, const uint64_t folders[4]) {
+    for (size_t i = 0; i < s->map.n_buckets; i++) {
+        for (struct store_node *n = s->map.buckets[i]; n; n = n->hash_next) {
+            uint8_t byte = n->name.b[0];
+            if (hash128_equal(n->model->tag, tag) && (folders[byte / 64] >> (byte % 64) & 1))
+                n->seen_base = n->seen_window = true;
+        }
     }
+}
+
+static enum err scan_folder(struct folder_scan *f, uint8_t byte) {
+    enum err err = ERR_OK;
+    for (int round = 0; round < 2 && !err; round++) {
+        f->windows = round == 1;
+        err = f->s->disk->list(f->s->disk->ctx, f->path.s, scan_file, f);
+    }
+    if (!err || err == ERR_NOMEM || err == ERR_NOT_FOUND) return err == ERR_NOMEM ? err : ERR_OK;
+    log_warn("store.scan", "err=%s folder=%s", err_name(err), log_q(f->path.s));
+    uint64_t folders[4] = {0};
+    folders[byte / 64] = UINT64_C(1) << (byte % 64);
+    keep_unlisted(f->s, f->tag, folders);
     return ERR_OK;
 }
 
@@ -238,19 +292,41 @@ struct scan {
     struct store_found *found;
 };
 
+/* UNLISTED, all of a model: it has the folders that its blocks must lie in. */
+static void keep_tag(struct store *s, struct hash128 tag) {
+    static const uint64_t all[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    struct store_model *m = store_map_model_find(&s->map, tag);
+    log_warn("store.scan", "folder=%s", log_q(store_path_tag(s, tag).s));
+    keep_unlisted(s, tag, all);
+    s->folder_bytes += DISK_UNIT_BYTES;
+    if (!m) return;
+    m->has_folder = true;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        if (m->folder_blocks[byte] == 0) continue;
+        m->folders[byte / 64] |= UINT64_C(1) << (byte % 64);
+        s->folder_bytes += DISK_UNIT_BYTES;
+    }
+}
+
 static enum err scan_tag(void *ctx, const char *name) {
     struct scan *all = ctx;
     struct store *s = all->s;
     struct tag_scan t = {.s = s};
     if (!hash128_from_hex(name, &t.tag)) return ERR_OK;
-    if (s->disk->list(s->disk->ctx, store_path_tag(s, t.tag).s, note_folder, &t) != ERR_OK) return ERR_OK;
+    uint64_t folder_bytes = s->folder_bytes;
+    enum err err = s->disk->list(s->disk->ctx, store_path_tag(s, t.tag).s, note_folder, &t);
+    if (err) {
+        s->folder_bytes = folder_bytes;
+        if (err != ERR_NOT_FOUND) keep_tag(s, t.tag);
+        return ERR_OK;
+    }
     s->folder_bytes += DISK_UNIT_BYTES;
     struct folder_scan f = {
         .s = s, .found = all->found, .tag = t.tag, .model = store_map_model_find(&s->map, t.tag)};
     for (unsigned byte = 0; byte < 256; byte++) {
         if (!(t.folders[byte / 64] >> (byte % 64) & 1)) continue;
         f.path = store_path_folder(s, t.tag, (uint8_t)byte);
-        enum err err = scan_folder(&f);
+        err = scan_folder(&f, (uint8_t)byte);
         if (err) return err;
     }
     struct store_model *model = store_map_model(&s->map, t.tag, "");
@@ -260,19 +336,30 @@ static enum err scan_tag(void *ctx, const char *name) {
     return ERR_OK;
 }
 
+/* Ends of chains first: who steps back must still find what its chain hung from. */
+static int compare_end_first(const void *a, const void *b) {
+    const struct store_node *x = *(struct store_node *const *)a, *y = *(struct store_node *const *)b;
+    return x->first_pos == y->first_pos ? 0 : x->first_pos > y->first_pos ? -1 : 1;
+}
+
 /* GONE. */
-void store_scan_drop(struct store *s) {
+enum err store_scan_drop(struct store *s) {
+    AUTO(mem_freep) struct store_node **gone = mem_array(s->map.n_nodes + 1, sizeof(struct store_node *));
+    if (!gone) return ERR_NOMEM;
+    size_t n_gone = 0;
     for (size_t i = 0; i < s->map.n_buckets; i++) {
-        for (struct store_node *n = s->map.buckets[i], *next; n; n = next) {
-            next = n->hash_next;
+        for (struct store_node *n = s->map.buckets[i]; n; n = n->hash_next) {
             if (!n->seen_base) {
-                store_forget_block(s, n);
+                gone[n_gone++] = n;
             } else if (n->window_bytes && !n->seen_window) {
                 store_map_set_files(&s->map, n, n->base_bytes, 0);
                 store_row_stale(s, n);
             }
         }
     }
+    if (n_gone > 1) qsort(gone, n_gone, sizeof(struct store_node *), compare_end_first);
+    for (size_t i = 0; i < n_gone; i++) store_forget_block(s, gone[i]);
+    return ERR_OK;
 }
 
 enum err store_scan(struct store *s, struct store_found *found) {

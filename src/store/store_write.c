@@ -1,7 +1,9 @@
 /* Writing blocks, and making room for them. Rules:
  *   WHOLE     a name in a block folder always stands for a whole, synced file: temporary file, fsync, rename, fsync of the folder.
- *   ONCE      a part that is there is not written again; only a window part that reaches further back replaces one.
+ *   ONCE      a part that is there is not written again; only a window part that reaches further back replaces one, and
+ *             anything one that could not be read.
  *   BEFORE    room is made before the first byte is written, the temporary file included.
+ *   FENCED    before each deletion the lock and the database are asked whether the store is still ours.
  *   LEAVES    only leaves go (and window parts, which no chain needs to hang together).
  *   OLDEST    the part that was used longest ago goes first; used in the same second, window parts before base parts. */
 #include "store/store_private.h"
@@ -32,10 +34,10 @@ static enum err remove_file(struct store *s, const char *path) {
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-/* The window part first: a lone window file has no meaning, a lone base file has. */
 static enum err remove_window(struct store *s, struct store_node *n, uint64_t *ret_files,
                               uint64_t *ret_bytes) {
     if (!n->window_bytes) return ERR_OK;
+    if (store_is_fenced(s)) return ERR_LOCKED;
     enum err err = remove_file(s, store_path_part(s, n, STORE_PART_WINDOW).s);
     if (err) return err;
     *ret_files += 1;
@@ -92,7 +94,9 @@ void store_forget_block(struct store *s, struct store_node *n) {
 
 enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret_files, uint64_t *ret_bytes) {
     uint64_t files = 0, bytes = 0;
+    /* The window part first: a lone window file has no meaning, a lone base file has. */
     enum err err = remove_window(s, n, &files, &bytes);
+    if (!err && store_is_fenced(s)) err = ERR_LOCKED;
     if (!err) err = remove_file(s, store_path_part(s, n, STORE_PART_BASE).s);
     if (!err) {
         files++;
@@ -165,16 +169,22 @@ static enum err evict_one(struct store *s, uint64_t round) {
     return err;
 }
 
+/* Rows that wait for the database take their share as well; written they are smaller, if there is room to write them. */
+static bool rows_help(const struct store *s, uint64_t need) {
+    uint64_t written = store_used_bytes(s) - s->n_rows_stale * (ROW_BYTES - ROW_WRITTEN_BYTES);
+    return s->n_rows_stale > STALE_ROWS_MAX && written + need <= s->budget_bytes;
+}
+
 enum err store_make_room(struct store *s, uint64_t need, struct store_node *guard) {
     if (store_used_bytes(s) + need <= s->budget_bytes) return ERR_OK;
-    if (s->fenced) return ERR_LOCKED;
+    if (store_is_fenced(s)) return ERR_LOCKED;
     uint64_t kept = 0, round = mark_kept(s, guard, &kept);
     uint64_t can_go = s->map.bytes - kept + s->quarantine_bytes;
     if (store_used_bytes(s) - can_go + need > s->budget_bytes && need > 0) return ERR_LIMIT;
     while (store_used_bytes(s) + need > s->budget_bytes) {
-        /* Rows that wait for the database take their share as well; written they are smaller. */
-        if (s->n_rows_stale > STALE_ROWS_MAX && store_flush_rows(s, false) == ERR_OK) continue;
-        enum err err = evict_one(s, round);
+        enum err err = rows_help(s, need) ? store_flush_rows(s, false) : ERR_LIMIT;
+        if (!err) continue;
+        if (err != ERR_LOCKED) err = evict_one(s, round);
         if (err) return err;
     }
     return ERR_OK;
@@ -271,13 +281,15 @@ static enum err write_part(struct store *s, const struct store_block *b, struct 
     const uint8_t *data = part == STORE_PART_BASE ? b->base : b->window;
     err = make_folder(s, n->model, n->name.b[0]);
     if (!err) err = write_file(s, n, part, &header, data, h.part_size);
-    if (err == ERR_NOT_FOUND) { /* somebody has removed the folder under us: once more from the start */
+    if (err == ERR_NOT_FOUND) store_look_lost(s);
+    if (err == ERR_NOT_FOUND &&
+        !s->lost) { /* somebody has removed the folder under us: once more from the start */
         set_folder(s, n->model, n->name.b[0], false);
         set_tag_folder(s, n->model, false);
         err = make_folder(s, n->model, n->name.b[0]);
         if (!err) err = write_file(s, n, part, &header, data, h.part_size);
     }
-    if (err) return err;
+    if (err) return err == ERR_NOT_FOUND ? ERR_IO : err; /* that one means a parent */
     *ret_size = h.header_size + h.part_size;
     s->day_bytes += *ret_size;
     s->day_dirty = true;
@@ -310,8 +322,9 @@ struct put_plan {
 
 static struct put_plan plan_put(const struct store_block *b, const struct store_model *m,
                                 const struct store_node *n) {
-    struct put_plan p = {.base = b->base && !n,
-                         .window = b->window && (!n || !n->window_bytes || b->window_from < n->window_from)};
+    struct put_plan p = {.base = b->base && (!n || n->base_retry_ns),
+                         .window = b->window && (!n || !n->window_bytes || n->window_retry_ns ||
+                                                 b->window_from < n->window_from)};
     if (p.base) p.need += disk_bytes_of(file_bytes(b, b->base_size));
     if (p.window) p.need += disk_bytes_of(file_bytes(b, b->window_size));
     if (p.need > 0) p.need += (m->has_folder ? 1 : 2) * (uint64_t)DISK_UNIT_BYTES + ROW_BYTES;
@@ -320,6 +333,7 @@ static struct put_plan plan_put(const struct store_block *b, const struct store_
 
 static enum err may_put(struct store *s, const struct store_block *b, uint64_t need,
                         struct store_node *guard) {
+    if (s->lost) return ERR_IO;
     if (store_is_fenced(s)) return ERR_LOCKED;
     roll_day(s);
     if (!b->leaving && s->day_bytes + need > s->write_per_day_bytes) return ERR_LIMIT;
@@ -352,12 +366,28 @@ static enum err put_base(struct store *s, const struct store_block *b, struct st
     return ERR_OK;
 }
 
+/* The file of n could not be read: a new one takes its place. */
+static enum err renew_base(struct store *s, const struct store_block *b, struct store_node *n,
+                           uint64_t *ret_written) {
+    uint64_t size = 0;
+    enum err err = write_part(s, b, n, STORE_PART_BASE, &size);
+    if (err) return err;
+    n->base_retry_ns = 0;
+    if (store_node_is_tail(n)) n->owner = store_owner_of(b->agent);
+    store_map_set_files(&s->map, n, size, n->window_bytes);
+    store_map_touch(&s->map, n, store_now_s());
+    store_row_stale(s, n);
+    *ret_written += size;
+    return ERR_OK;
+}
+
 static enum err put_window(struct store *s, const struct store_block *b, struct store_node *n,
                            uint64_t *ret_written) {
     uint64_t size = 0;
     enum err err = write_part(s, b, n, STORE_PART_WINDOW, &size);
     if (err) return err;
     n->window_from = b->window_from;
+    n->window_retry_ns = 0;
     store_map_set_files(&s->map, n, n->base_bytes, size);
     store_map_touch_window(&s->map, n, store_now_s());
     store_row_stale(s, n);
@@ -385,7 +415,9 @@ static enum err put(struct store *s, const struct store_block *b, uint64_t *ret_
     struct put_plan p = plan_put(b, m, n);
     if (p.need > 0) err = may_put(s, b, p.need, n ? n : parent);
     if (err) return err;
-    if (p.base)
+    if (p.base && n)
+        err = renew_base(s, b, n, ret_written);
+    else if (p.base)
         err = put_base(s, b, m, name, &n, ret_written);
     else
         store_map_touch(&s->map, n, store_now_s());

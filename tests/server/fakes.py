@@ -38,6 +38,14 @@ def seated(server):
     return server.current().get("model")
 
 
+def saved(server, agent="ann"):
+    """The disk has said that it has all of this agent: unlike the metrics this is true at once."""
+    def look():
+        r = server.get(f"/admin/agents/{agent}")
+        return r.status == 200 and all(a["saved"] for a in r.ok()["agents"])
+    wait_until(look, what=f"{agent} is on the disk")
+
+
 def warm_talk(server, model, agent="ann", turns=2, n=700):
     """A conversation of some turns; what follows on it must be warm."""
     talk = Talk(server, model, agent=agent, system=long_text(n, salt=agent))
@@ -55,4 +63,4 @@ def assert_warm(talk, text="once more [[len=40]]"):
     return answer
 
 
-__all__ = ["add", "assert_warm", "in_threads", "long_text", "running", "seated", "seconds", "slots", "wait_until", "warm_talk"]
+__all__ = ["add", "assert_warm", "in_threads", "long_text", "running", "saved", "seated", "seconds", "slots", "wait_until", "warm_talk"]

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from fakes import add, assert_warm, in_threads, running, seated, wait_until, warm_talk
+from fakes import add, assert_warm, in_threads, running, saved, seated, wait_until, warm_talk
 from hotseat_harness import ApiError
 
 TOOLS = [{"type": "function", "function": {"name": "look", "description": "looks", "parameters": {"type": "object", "properties": {
@@ -134,7 +134,7 @@ def test_s13_front_answers_on_while_there_is_no_seat(server, slow):
 def test_s13_idle_seat_killed_agents_go_on_warm(server):
     s = server(model="a")
     talk, pid = warm_talk(s, "a"), s.seat_pid()
-    wait_until(lambda: s.metrics().sum("hotseat_cache_dirty_bytes") == 0, what="nothing dirty")
+    saved(s)
     s.kill_seat()
     wait_until(lambda: s.seat_pid() not in (None, pid), what="a new seat")
     assert_warm(talk)

@@ -13,6 +13,7 @@ struct gguf_tiny {
     const char *architecture;                         /* NULL: "llama" */
     const char *name;                                 /* NULL: "tiny" */
     uint32_t layers, kv_heads, head, context, window; /* 0: 2, 1, 32, 4096, none */
+    uint32_t rope_context;                            /* of the short rope factors; 0: no factors */
     uint8_t seed;                                     /* other weights of the same shape */
     bool no_template;
 };
@@ -59,8 +60,8 @@ static inline bool gguf_tiny_write(const char *path, const struct gguf_tiny *g) 
     struct buf b = BUF(1 << 20);
     buf_puts(&b, "GGUF");
     buf_u32(&b, 3);
-    buf_u64(&b, 1);                                        /* tensors */
-    buf_u64(&b, 12u + (g->window != 0) + !g->no_template); /* pairs */
+    buf_u64(&b, g->rope_context ? 3 : 1);                                           /* tensors */
+    buf_u64(&b, 12u + (g->window != 0) + !g->no_template + (g->rope_context != 0)); /* pairs */
     gguf_tiny_text(&b, "general.architecture", a);
     gguf_tiny_text(&b, "general.name", g->name ? g->name : "tiny");
     gguf_tiny_u32(&b, a, "block_count", g->layers ? g->layers : 2);
@@ -74,6 +75,7 @@ static inline bool gguf_tiny_write(const char *path, const struct gguf_tiny *g) 
     gguf_tiny_text(&b, "tokenizer.ggml.model", "llama");
     gguf_tiny_tokens(&b, 320);
     if (g->window) gguf_tiny_u32(&b, a, "attention.sliding_window", g->window);
+    if (g->rope_context) gguf_tiny_u32(&b, a, "rope.scaling.original_context_length", g->rope_context);
     if (!g->no_template) gguf_tiny_text(&b, "tokenizer.chat_template", "{{ messages }}");
     gguf_tiny_string(&b, "token_embd.weight");
     buf_u32(&b, 2);
@@ -81,8 +83,16 @@ static inline bool gguf_tiny_write(const char *path, const struct gguf_tiny *g) 
     buf_u64(&b, 320);
     buf_u32(&b, 0); /* F32 */
     buf_u64(&b, 0);
+    for (int i = 0; i < 2 && g->rope_context; i++) {
+        gguf_tiny_string(&b, i ? "rope_factors_short.weight" : "rope_factors_long.weight");
+        buf_u32(&b, 1);
+        buf_u64(&b, 8);
+        buf_u32(&b, 0);
+        buf_u64(&b, (uint64_t)embd * 320 * 4 + 32u * (uint32_t)i);
+    }
     gguf_tiny_pad(&b);
     for (uint32_t i = 0; i < embd * 320; i++) buf_u32(&b, i ^ g->seed);
+    for (uint32_t i = 0; i < 16 && g->rope_context; i++) buf_u32(&b, 0x3f800000u + i); /* 1.0 and more */
     FILE *f = b.error == ERR_OK ? fopen(path, "wb") : NULL;
     bool ok = f && fwrite(b.data, 1, b.size, f) == b.size;
     if (f && fclose(f) != 0) ok = false;

@@ -78,6 +78,21 @@ START_TEST(a_plain_model) {
 }
 END_TEST
 
+START_TEST(long_and_short_rope_factors) {
+    struct make m = model("phi3", 3);
+    taken(&m);
+    ck_assert(!info.spec.rope_long_short);
+    ck_assert_uint_eq(info.spec.rope_context, 4096); /* the trained one */
+    m = model("phi3", 3);
+    make_u32(&m, "phi3.rope.scaling.original_context_length", 1024);
+    make_tensor(&m, "rope_factors_long.weight", 8, 1, 0);
+    make_tensor(&m, "rope_factors_short.weight", 8, 1, 0);
+    taken(&m);
+    ck_assert(info.spec.rope_long_short);
+    ck_assert_uint_eq(info.spec.rope_context, 1024);
+}
+END_TEST
+
 START_TEST(version_2_too) {
     struct make m = model("llama", 3);
     make_set(&m, 4, 2, 4);
@@ -575,6 +590,7 @@ END_TEST
 int main(void) {
     if (!mkdtemp(dir)) return EXIT_FAILURE;
     const TTest *const tests[] = {a_plain_model,
+                                  long_and_short_rope_factors,
                                   version_2_too,
                                   keys_may_come_before_the_architecture,
                                   windows,

@@ -148,6 +148,46 @@ START_TEST(an_identity_tells_files_apart) {
 }
 END_TEST
 
+START_TEST(a_patch_under_the_old_time_is_another_file) { /* touch -r */
+    struct file_identity a, b;
+    struct stat st;
+    write_file("a.gguf", 1000, 1);
+    ck_assert_int_eq(file_identity_of(path_of("a.gguf"), &a), ERR_OK);
+    ck_assert_int_eq(stat(path_of("a.gguf"), &st), 0);
+    usleep(20000); /* a clock of the kernel ticks at 100 Hz or faster */
+    int fd = open(path_of("a.gguf"), O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, "x", 1, 500), 1);
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    ck_assert_int_eq(futimens(fd, times), 0);
+    close(fd);
+    ck_assert_int_eq(file_identity_of(path_of("a.gguf"), &b), ERR_OK);
+    ck_assert_int_eq(a.mtime_ns, b.mtime_ns);
+    ck_assert(!file_identity_equal(&a, &b));
+}
+END_TEST
+
+START_TEST(a_hash_is_that_of_the_files_it_opened) {
+    struct file_identity of_path, of_hash;
+    struct model_hash *h = NULL;
+    for (int parts = 1; parts <= 2; parts++) {
+        const char *first = parts == 1 ? "a.gguf" : "s-00001-of-00002.gguf";
+        write_file(first, 1000, 1);
+        write_file("s-00002-of-00002.gguf", 500, 2);
+        ck_assert_int_eq(model_hash_open(path_of(first), &h), ERR_OK);
+        ck_assert_int_eq(model_hash_identity(h, &of_hash), ERR_OK);
+        ck_assert_int_eq(file_identity_of(path_of(first), &of_path), ERR_OK);
+        ck_assert(file_identity_equal(&of_path, &of_hash));
+        write_file("other.gguf", 1000, 3);
+        char to[256];
+        snprintf(to, sizeof to, "%s", path_of(first));
+        ck_assert_int_eq(rename(path_of("other.gguf"), to), 0);
+        ck_assert_int_eq(file_identity_of(to, &of_path), ERR_OK);
+        ck_assert(!file_identity_equal(&of_path, &of_hash));
+        model_hash_free(h);
+    }
+}
+END_TEST
+
 static struct model_tag_inputs inputs(void) {
     return (struct model_tag_inputs){.weights = hash128("w", 1),
                                      .architecture = "llama",
@@ -167,7 +207,7 @@ static struct model_tag_inputs inputs(void) {
 
 /* Each field by itself makes another tag, and no two of these are alike. */
 START_TEST(every_input_counts) {
-    struct model_tag_inputs in[20];
+    struct model_tag_inputs in[21];
     struct hash128 tags[ARRAY_LEN(in)];
     for (size_t i = 0; i < ARRAY_LEN(in); i++) in[i] = inputs();
     in[1].weights.b[15] ^= 1;
@@ -191,6 +231,7 @@ START_TEST(every_input_counts) {
     in[17].engine = "llamallama 1";
     in[18].n_layers = 256;
     in[19].n_layers = 65536;
+    in[20].rope_long = true;
     for (size_t i = 0; i < ARRAY_LEN(in); i++) {
         tags[i] = model_tag_of(&in[i]);
         ck_assert(!hash128_is_zero(tags[i]));
@@ -206,16 +247,22 @@ START_TEST(the_tag_is_the_same_on_every_machine) {
     struct model_tag_inputs in = inputs();
     char hex[HASH128_HEX_SIZE];
     hash128_hex(model_tag_of(&in), hex);
-    ck_assert_str_eq(hex, "4e5d3c81ab3677fafc0cbf8add57cd54");
+    ck_assert_str_eq(hex, "666149319c208e92c95401b81552fa88");
 }
 END_TEST
 
 int main(void) {
     if (!mkdtemp(dir)) return EXIT_FAILURE;
-    const TTest *const tests[] = {slices_do_not_matter, one_byte_makes_another_hash,
-                                  every_part_is_read,   a_file_that_changes_meanwhile,
-                                  what_can_not_be_read, an_identity_tells_files_apart,
-                                  every_input_counts,   the_tag_is_the_same_on_every_machine};
+    const TTest *const tests[] = {slices_do_not_matter,
+                                  one_byte_makes_another_hash,
+                                  every_part_is_read,
+                                  a_file_that_changes_meanwhile,
+                                  what_can_not_be_read,
+                                  an_identity_tells_files_apart,
+                                  a_patch_under_the_old_time_is_another_file,
+                                  a_hash_is_that_of_the_files_it_opened,
+                                  every_input_counts,
+                                  the_tag_is_the_same_on_every_machine};
     int status = CHECK_RUN("model_tag", tests);
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", dir);

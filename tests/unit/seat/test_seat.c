@@ -477,11 +477,10 @@ START_TEST(damaged_blocks_are_a_miss) { /* C5 */
     struct answer *whole = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));
     client_leave(c);
     char command[256];
-    snprintf(
-        command, sizeof command,
-        "f=$(find %s/cache/blocks -name '*.kv' | sort | head -n 1); printf XXXX | dd of=$f bs=1 seek=2000 "
-        "conv=notrunc 2>/dev/null",
-        client_dir);
+    snprintf(command, sizeof command,
+             "for f in $(find %s/cache/blocks -name '*.kv'); do printf XXXX | dd of=$f bs=1 seek=2000 "
+             "conv=notrunc 2>/dev/null; done",
+             client_dir);
     ck_assert_int_eq(system(command), 0);
     client_seat(c, MODEL_A);
     struct answer *a = client_ask(c, client_text("ann", prompt_of("ann", 900), 20));

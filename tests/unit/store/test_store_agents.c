@@ -234,6 +234,35 @@ START_TEST(deletion_is_counted_and_true) {
 }
 END_TEST
 
+/* What a loss of power leaves of the database at worst: what was synced. */
+START_TEST(a_deleted_agent_stays_deleted_after_a_loss_of_power) {
+    struct store *s = rig_open();
+    say(s, "ann", tokens, 600);
+    say(s, "bob", tokens, 512); /* what is shared stays, and ann could step back to it */
+    store_free(s);
+    s = rig_open();
+    uint32_t agents = 0;
+    uint64_t files = 0, bytes = 0;
+    ck_assert_int_eq(store_agent_delete(s, "", "ann", &agents, &files, &bytes), ERR_OK);
+    ck_assert_uint_eq(agents, 1);
+    char saved[256], command[1200];
+    memcpy(saved, rig_dir, sizeof saved);
+    snprintf(rig_dir, sizeof rig_dir, "%.200s-cut", saved);
+    snprintf(command, sizeof command, "cp -r %s %s && rm -f %s/index.db-wal %s/index.db-shm", saved, rig_dir,
+             rig_dir, rig_dir);
+    ck_assert_int_eq(system(command), 0);
+    struct store *cut = rig_open();
+    ck_assert_ptr_null(ask(cut, "", "ann"));
+    struct json *bob = ask(cut, "", "bob");
+    ck_assert_ptr_nonnull(bob);
+    json_free(bob);
+    store_free(cut);
+    rig_remove_tree(rig_dir);
+    memcpy(rig_dir, saved, sizeof rig_dir);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(an_agent_of_every_model_or_of_one_is_deleted) {
     struct store *s = rig_open();
     uint64_t files = 0, bytes = 0;
@@ -366,6 +395,39 @@ START_TEST(what_was_used_longest_ago_goes_first_and_no_chain_gets_a_hole) {
 }
 END_TEST
 
+START_TEST(what_a_plan_has_promised_is_not_the_next_to_go) {
+    struct store *s = rig_open_with(SMALL, NULL);
+    static int32_t first[1100], t[1100];
+    struct store_counters before, after;
+    rig_tokens(first, 1100, 5, 0);
+    say(s, "", first, 1100);
+    uint32_t i = 0;
+    do { /* until the next put has to evict */
+        store_counters_get(s, &before);
+        rig_tokens(t, 1100, 1000 + i++, 0);
+        if (rig_cached(s, rig_tag(1), first, 1101, 0) != 1100) ck_abort();
+        for (uint32_t k = 0; k < i - 1; k++) { /* all others are used after it */
+            rig_tokens(t, 1100, 1000 + k, 0);
+            rig_cached(s, rig_tag(1), t, 1101, 0);
+        }
+        rig_tokens(t, 1100, 1000 + i - 1, 0);
+        say(s, "", t, 1100);
+    } while (before.disk_bytes + 600 * 1024 < SMALL);
+    struct store_plan p;
+    ck_assert_int_eq(store_plan(s, rig_tag(1), first, 1101, 0, &p), ERR_OK);
+    ck_assert_uint_eq(p.n_tokens, 1100);
+    for (uint32_t k = 0; k < 8; k++) {
+        rig_tokens(t, 1100, 5000 + k, 0);
+        say(s, "", t, 1100);
+    }
+    store_counters_get(s, &after);
+    ck_assert_uint_gt(after.evicted, before.evicted);
+    ck_assert_int_eq(rig_get(s, rig_tag(1), first, &p), ERR_OK);
+    store_plan_free(&p);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(pinned_chains_and_models_stay) {
     struct store *s = rig_open_with(SMALL, NULL);
     static int32_t pinned[1100], model[1100], t[1100];
@@ -474,11 +536,13 @@ int main(void) {
                                   names_are_durable_without_a_close,
                                   agents_are_listed_with_true_figures,
                                   deletion_is_counted_and_true,
+                                  a_deleted_agent_stays_deleted_after_a_loss_of_power,
                                   an_agent_of_every_model_or_of_one_is_deleted,
                                   the_cache_of_one_model_or_of_all_is_deleted,
                                   the_figures_of_the_cache_add_up,
                                   the_budget_holds_after_every_write,
                                   what_was_used_longest_ago_goes_first_and_no_chain_gets_a_hole,
+                                  what_a_plan_has_promised_is_not_the_next_to_go,
                                   pinned_chains_and_models_stay,
                                   when_nothing_may_go_a_put_is_refused_and_nothing_is_lost,
                                   windows_go_before_bases_of_the_same_age,

@@ -209,8 +209,7 @@ static void keep_until(uint32_t cut, bool lazy, const char *dir) {
         struct kept *k = kept_at(op->a);
         snprintf(path, sizeof path, "%.300s%.319s", dir, op->a);
         if (op->kind == OP_MAKE_DIR) {
-            bool top = strcmp(op->a, "/blocks") == 0 || strcmp(op->a, "/quarantine") == 0;
-            if (!lazy || top || name_synced(i, cut, op->a)) mkdir(path, 0700);
+            if (!lazy || name_synced(i, cut, op->a)) mkdir(path, 0700);
         } else if (op->kind == OP_CREATE) {
             ck_assert_uint_lt(n_kept, FILES_MAX);
             kept[n_kept] = (struct kept){.there = true, .content = BUF(0)};

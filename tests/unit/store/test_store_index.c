@@ -122,7 +122,7 @@ START_TEST(numbers_and_files_are_remembered) {
     ck_assert_int_eq(store_index_put_number(ix, "x", UINT64_MAX), ERR_OK);
     ck_assert_int_eq(store_index_get_number(ix, "x", &v), ERR_OK);
     ck_assert_uint_eq(v, UINT64_MAX);
-    struct file_identity id = {1, 2, 3, 4};
+    struct file_identity id = {1, 2, 3, 4, 5};
     struct hash128 h;
     ck_assert_int_eq(store_index_get_file(ix, &id, &h), ERR_NOT_FOUND);
     ck_assert_int_eq(store_index_begin(ix), ERR_OK);

@@ -1,0 +1,62 @@
+#include "seat/disk_queue.h"
+
+#include <string.h>
+
+void disk_queue_init(struct disk_queue *q) {
+    list_init(&q->jobs);
+}
+
+void disk_queue_push(struct disk_queue *q, struct disk_job *job) {
+    list_push_back(&q->jobs, &job->node);
+}
+
+static bool is_read(const struct disk_job *j) {
+    return j->kind == DISK_CHAINS || j->kind == DISK_PLAN || j->kind == DISK_GET;
+}
+
+static bool is_write(const struct disk_job *j) {
+    return j->kind == DISK_PUT || j->kind == DISK_NOTE;
+}
+
+static bool may_be_passed(const struct disk_job *j) {
+    if (j->kind == DISK_QUERY)
+        return j->msg.query.what == MSG_QUERY_AGENTS || j->msg.query.what == MSG_QUERY_AGENT ||
+               j->msg.query.what == MSG_QUERY_CACHE;
+    return is_write(j) || j->kind == DISK_RESIDENTS;
+}
+
+/* Of a plan's blocks only the tokens are compared: to write one too many first does no harm. */
+static bool needs(const struct disk_job *read, const struct disk_job *write) {
+    if (!hash128_equal(read->tag, write->tag)) return false;
+    if (read->kind == DISK_CHAINS) return write->kind == DISK_NOTE && strcmp(read->agent, write->agent) == 0;
+    if (read->kind != DISK_PLAN || write->kind != DISK_PUT) return false;
+    return write->n_tokens <= read->n_tokens && write->first_pos <= read->n_tokens - write->n_tokens &&
+           memcmp(read->tokens + write->first_pos, write->tokens,
+                  sizeof write->tokens[0] * write->n_tokens) == 0;
+}
+
+/* BUT ITS OWN: the first write of the sequence that the read waits for, or the read. */
+static struct disk_job *before(struct disk_queue *q, struct disk_job *read) {
+    const struct disk_job *needed = NULL;
+    LIST_EACH(&q->jobs, struct disk_job, node, j) {
+        if (j == read || needed) break;
+        if (is_write(j) && needs(read, j)) needed = j;
+    }
+    LIST_EACH(&q->jobs, struct disk_job, node, j) {
+        if (needed && is_write(j) && j->owner == needed->owner) return j;
+    }
+    return read;
+}
+
+struct disk_job *disk_queue_pop(struct disk_queue *q) {
+    struct disk_job *next = LIST_ENTRY(list_first(&q->jobs), struct disk_job, node);
+    LIST_EACH(&q->jobs, struct disk_job, node, j) {
+        if (is_read(j)) {
+            next = before(q, j);
+            break;
+        }
+        if (!may_be_passed(j)) break;
+    }
+    if (next) list_remove(&q->jobs, &next->node);
+    return next;
+}

@@ -1,0 +1,22 @@
+/* disk_queue.h - the order in which the disk thread does its jobs. Named rules:
+ *   READS FIRST   CHAINS, PLAN and GET go before writes that were posted earlier: somebody waits for them.
+ *   BUT ITS OWN   what a read needs is written first: the blocks of a plan's tokens, the note of an agent whose chains are asked
+ *                 for (a conversation may leave the cells and come back while its blocks still wait here).
+ *   IN ORDER      writes of one sequence keep their order, reads keep theirs, and nothing passes any other job: deletions, FLUSH
+ *                 and CLOSE come after all that was posted before them, and before all that comes later.
+ * Does not own the jobs. Thread: the disk thread. */
+#ifndef HOTSEAT_SEAT_DISK_QUEUE_H
+#define HOTSEAT_SEAT_DISK_QUEUE_H
+
+#include "base/list.h"
+#include "seat/seat_mail.h"
+
+struct disk_queue {
+    struct list jobs; /* as they were posted */
+};
+
+void disk_queue_init(struct disk_queue *q);
+void disk_queue_push(struct disk_queue *q, struct disk_job *job);
+struct disk_job *disk_queue_pop(struct disk_queue *q); /* the next one to do; NULL when empty */
+
+#endif

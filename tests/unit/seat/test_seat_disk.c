@@ -1,0 +1,301 @@
+/* The seat and its disk: files that change under a path, a disk that is full, slow or away for a while, and what is said of it. */
+#include "seat_client.h"
+
+#include "base/hash.h"
+
+#include <sys/stat.h>
+
+static char long_prompt[4096];
+
+static const char *prompt_of(const char *name, size_t n) {
+    size_t at = 0;
+    while (at < n)
+        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
+                               at);
+    long_prompt[n] = '\0';
+    return long_prompt;
+}
+
+static struct answer *say(struct client *c, const char *agent, size_t n) {
+    return client_ask(c, client_text(agent, prompt_of(agent, n), 20));
+}
+
+/* Of another seat of the same life: what the store knows of the agent's prompt. */
+static uint32_t cached_later(struct client *c, int model, const char *agent, size_t n) {
+    client_leave(c);
+    client_seat(c, model);
+    return say(c, agent, n)->done.cached_tokens;
+}
+
+static struct json *query(struct client *c, enum msg_query_kind what, const char *agent) {
+    struct msg m = {.type = MSG_TYPE_QUERY,
+                    .query = {.op = ++c->op, .what = what, .agent = (char *)(uintptr_t)agent}};
+    struct msg *got = client_op(c, &m, MSG_TYPE_REPLY);
+    struct json_error at;
+    return got->reply.err ? NULL : json_read(got->reply.json.data, got->reply.json.size, &at);
+}
+
+/* -1: there is no such agent. */
+static int saved(struct client *c, const char *agent) {
+    struct json *all = query(c, MSG_QUERY_AGENT, agent);
+    if (!all) return -1;
+    int yes = json_bool(json_get(json_at(json_get(all, "agents"), 0), "saved"), false);
+    json_free(all);
+    return yes;
+}
+
+static void wait_stats(struct client *c, uint32_t n) {
+    uint32_t until = c->n_stats + n;
+    while (c->n_stats < until) ck_assert(client_step(c));
+}
+
+#define WITHIN(c, seconds, condition)                                                                        \
+    for (int within = 0; !(condition); within++) {                                                           \
+        ck_assert_msg(within < (seconds), "%s", #condition);                                                 \
+        wait_stats(c, 1);                                                                                    \
+    }
+
+/* ---- one file: weights, hash and header ---- */
+
+static void configured(struct client *c, bool on, char *tag) {
+    struct msg_configured *got = client_configure(c, 64u << 20, 4);
+    ck_assert_msg((got->cache_on != 0) == on, "%s", got->cache_reason);
+    if (!on) ck_assert_str_ne(got->cache_reason, "");
+    if (tag) snprintf(tag, HASH128_HEX_SIZE, "%s", got->tag);
+}
+
+START_TEST(another_file_under_the_path_while_it_loads) { /* 3 */
+    struct client *c = client_start(1);
+    client_fault(c, "load_slow", 1, 800);
+    msg_free(&c->last);
+    c->last = (struct msg){0};
+    struct msg m = {.type = MSG_TYPE_LOAD,
+                    .load = {.op = ++c->op,
+                             .model = (char *)(uintptr_t) "a",
+                             .path = client_model[MODEL_A],
+                             .kv = (char *)(uintptr_t) "q8_0"}};
+    client_send(c, &m);
+    while (c->n_progress < 1) ck_assert(client_step(c));
+    ck_assert_int_eq(rename(client_model[MODEL_B], client_model[MODEL_A]), 0);
+    client_wait(c, MSG_TYPE_LOADED);
+    configured(c, false, NULL);
+    say(c, "ann", 600); /* it serves */
+    client_leave(c);
+    client_load(c, MODEL_A); /* and the next load is of one file again */
+    configured(c, true, NULL);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_patch_under_the_old_time_is_another_model) { /* 3: touch -r */
+    char before[HASH128_HEX_SIZE], after[HASH128_HEX_SIZE];
+    struct client *c = client_start(1);
+    client_load(c, MODEL_A);
+    configured(c, true, before);
+    client_leave(c);
+    struct stat st;
+    ck_assert_int_eq(stat(client_model[MODEL_A], &st), 0);
+    usleep(20000);
+    int fd = open(client_model[MODEL_A], O_WRONLY);
+    ck_assert_int_eq(pwrite(fd, "\x5a", 1, st.st_size - 100), 1);
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    ck_assert_int_eq(futimens(fd, times), 0);
+    close(fd);
+    client_load(c, MODEL_A);
+    configured(c, true, after);
+    ck_assert_str_ne(before, after);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_larger_pool_takes_the_long_rope) { /* 2 */
+    struct gguf_tiny tiny = {.architecture = "phi3", .seed = 9, .context = 8192, .rope_context = 1024};
+    static const uint64_t pools[] = {150u << 10, 16u << 20};
+    char tags[2][2][HASH128_HEX_SIZE];
+    struct client *c = client_start(1);
+    for (int rope = 0; rope < 2; rope++) {
+        if (!rope) tiny.rope_context = 0;
+        ck_assert(gguf_tiny_write(client_model[MODEL_A], &tiny));
+        tiny.rope_context = 1024;
+        for (int i = 0; i < 2; i++) {
+            client_load(c, MODEL_A);
+            struct msg_configured *got = client_configure(c, pools[i], 1);
+            ck_assert_msg(got->cache_on, "%s", got->cache_reason);
+            ck_assert_msg((got->n_cells <= 1024) == (i == 0), "%u cells", got->n_cells);
+            snprintf(tags[rope][i], HASH128_HEX_SIZE, "%s", got->tag);
+            client_leave(c);
+        }
+    }
+    ck_assert_str_eq(tags[0][0], tags[0][1]);
+    ck_assert_str_ne(tags[1][0], tags[1][1]);
+    client_stop(c);
+}
+END_TEST
+
+/* ---- a disk that fails for a while ---- */
+
+START_TEST(what_was_not_saved_is_saved_when_the_disk_is_back) { /* 12 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "disk_full", -1, 0);
+    say(c, "ann", 600), say(c, "bob", 700);
+    WITHIN(c, 5, c->stats.unsaved_agents == 2);
+    ck_assert_int_eq(saved(c, "ann"), 0);
+    client_fault(c, "disk_full", 0, 0);
+    WITHIN(c, 20, c->stats.unsaved_agents == 0); /* nobody asks for anything meanwhile */
+    WITHIN(c, 3, saved(c, "ann") == 1 && saved(c, "bob") == 1);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(an_idle_agent_that_is_not_saved_stays) { /* 12 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "idle_short", -1, 300);
+    client_fault(c, "disk_full", -1, 0);
+    say(c, "ann", 600);
+    wait_stats(c, 4);
+    ck_assert_uint_eq(c->stats.agents_resident, 1);
+    ck_assert_uint_ge(say(c, "ann", 600)->done.cached_tokens, 512); /* from the cells */
+    client_fault(c, "disk_full", 0, 0);
+    WITHIN(c, 40, c->stats.agents_resident == 0); /* it leaves when it is on the disk */
+    ck_assert_int_eq(saved(c, "ann"), 1);
+    ck_assert_uint_ge(say(c, "ann", 600)->done.cached_tokens, 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(an_agent_whose_last_turn_is_lost_is_not_saved) { /* 13 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_fault(c, "disk_full", -1, 0);
+    client_ask(c, client_text("ann", "quite another thing, and long enough to be more than nothing", 20));
+    client_leave(c);
+    ck_assert_int_eq(saved(c, "ann"), 0); /* the store has an older chain of hers */
+    client_fault(c, "disk_full", 0, 0);
+    client_seat(c, MODEL_B); /* what another model saves is not what this one lost */
+    say(c, "ann", 600);
+    client_leave(c);
+    struct json *all = query(c, MSG_QUERY_AGENTS, "");
+    const struct json *agents = json_get(all, "agents");
+    ck_assert_uint_eq(json_count(agents), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const char *model = json_string(json_get(json_at(agents, i), "model"), NULL);
+        ck_assert_int_eq(json_bool(json_get(json_at(agents, i), "saved"), false), strcmp(model, "b") == 0);
+    }
+    json_free(all);
+    wait_stats(c, 2);
+    ck_assert_uint_eq(c->stats.unsaved_agents, 1);
+    json_free(query(c, MSG_QUERY_AGENT_DELETE, "ann"));
+    wait_stats(c, 2);
+    ck_assert_uint_eq(c->stats.unsaved_agents, 0); /* who was deleted is not waited for */
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(who_is_only_resident_is_deleted_too) { /* 15 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "disk_full", -1, 0);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 0);
+    struct json *gone = query(c, MSG_QUERY_AGENT_DELETE, "ann");
+    ck_assert_ptr_nonnull(gone);
+    ck_assert_int_eq(json_int(json_get(gone, "deleted"), 0), 1);
+    ck_assert_int_eq(json_int(json_get(gone, "files"), -1), 0);
+    json_free(gone);
+    WITHIN(c, 5, saved(c, "ann") == -1);
+    ck_assert_uint_eq(say(c, "ann", 600)->done.cached_tokens, 0);
+    ck_assert_ptr_null(query(c, MSG_QUERY_AGENT_DELETE, "nobody"));
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_store_that_could_not_be_opened_is_opened_later) { /* 11 */
+    char cache[104], file[96];
+    snprintf(file, sizeof file, "%s/x", client_dir);
+    snprintf(cache, sizeof cache, "%s/cache", file);
+    FILE *f = fopen(file, "w"); /* where a folder must be */
+    fclose(f);
+    struct client *c = client_start_full(cache, 1, false);
+    client_load(c, MODEL_A);
+    configured(c, false, NULL);
+    say(c, "ann", 600);
+    struct json *v = query(c, MSG_QUERY_CACHE, "");
+    ck_assert(!json_bool(json_get(v, "on"), true));
+    ck_assert_str_ne(json_string(json_get(v, "reason"), NULL), "");
+    json_free(v);
+    wait_stats(c, 2);
+    ck_assert_uint_ge(c->stats.write_failures, 1);
+    ck_assert_uint_eq(c->stats.unsaved_agents, 1);
+    ck_assert_int_eq(unlink(file), 0);
+    WITHIN(c, 40, c->stats.unsaved_agents == 0);
+    v = query(c, MSG_QUERY_CACHE, "");
+    ck_assert(json_bool(json_get(v, "on"), true));
+    json_free(v);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_cache_folder_that_vanished_is_made_anew) { /* 14 */
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s/cache", client_dir);
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    wait_stats(c, 1);
+    uint64_t failures = c->stats.write_failures, written = c->stats.blocks_written;
+    ck_assert_int_eq(system(command), 0);
+    struct answer *a = client_ask(c, client_text("ann", prompt_of("ann", 1400), 20));
+    ck_assert(!a->failed);
+    WITHIN(c, 20, c->stats.blocks_written >= written + 5 && saved(c, "ann") == 1);
+    ck_assert_uint_gt(c->stats.write_failures, failures);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 1400), 1280);
+    client_stop(c);
+}
+END_TEST
+
+/* ---- a slow disk ---- */
+
+START_TEST(who_reads_does_not_wait_for_others_writes) { /* 10 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "bob", 1000);
+    client_leave(c);
+    client_seat(c, MODEL_A);
+    client_fault(c, "disk_slow", -1, 30);
+    say(c, "ann", 3900); /* 15 blocks, each several slow calls */
+    int64_t began = clock_now_ns();
+    struct answer *a = say(c, "bob", 1000);
+    ck_assert_uint_ge(a->done.cached_tokens, 768);
+    ck_assert_int_lt(clock_now_ns() - began, 1500 * NS_PER_MS);
+    client_fault(c, "disk_slow", 0, 0);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 3900), 3840); /* and nothing is lost by it */
+    client_stop(c);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("seat_disk");
+    TCase *t = tcase_create("seat_disk");
+    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
+    tcase_add_checked_fixture(t, client_files, client_files_remove);
+    const TTest *const tests[] = {
+        another_file_under_the_path_while_it_loads, a_patch_under_the_old_time_is_another_model,
+        a_larger_pool_takes_the_long_rope,          what_was_not_saved_is_saved_when_the_disk_is_back,
+        an_idle_agent_that_is_not_saved_stays,      an_agent_whose_last_turn_is_lost_is_not_saved,
+        who_is_only_resident_is_deleted_too,        a_store_that_could_not_be_opened_is_opened_later,
+        a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes};
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
