@@ -27,7 +27,7 @@ struct net_handler {
 struct net_options {
     struct listener listener; /* taken over on OK */
     uint32_t connections_max; /* more are answered with 503 */
-    int64_t idle_ns;          /* no byte of a half-sent request for this long: 408 */
+    int64_t idle_ns;          /* no byte of a half-sent request for this long, or too few from then on: 408 */
     struct net_handler handler;
     int wake_fds[4];
     uint32_t n_wake_fds;

@@ -137,14 +137,14 @@ kv = f16
 pool = 8M
 [model big b]
 path = {models / 'b.gguf'}
-alias = bee, "gpt-4o"
+alias = bee, gpt-4o
 alias = third
 kv = q4_0
 """
-    s = server(model="a", config=config.replace('"gpt-4o"', "gpt-4o"))
+    s = server(model="a", config=config, options=["--patience", "0", "--stay-min", "0"])
     now = s.current()
     assert now["context"] == 2048 and now["kv"] == "f16" and now["pool_bytes"] <= 8 << 20, now
-    s.swap("c")
+    s.swap("c", hold_s=0)
     now = s.current()
     assert now["context"] == 4096 and now["kv"] == "q8_0" and 8 << 20 < now["pool_bytes"] <= 32 << 20, now
     for name in ("big b", "bee", "gpt-4o", "third"):
