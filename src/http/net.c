@@ -220,9 +220,9 @@ static enum MHD_Result queue_answer(struct net *n, struct exchange *ex) {
     if (!r) return MHD_NO;
     if (ex->early) net_linger_add(&n->linger, ex->fd);
     ex->queued = true;
-    enum MHD_Result result = net_refusal_queue(ex->connection, (unsigned)ex->status, r);
+    bool queued = net_refusal_queue(ex->connection, (unsigned)ex->status, r);
     MHD_destroy_response(r);
-    return result;
+    return queued ? MHD_YES : MHD_NO;
 }
 
 /* An answer where the library lets us give none: while a body is being received, or where it would answer itself. The

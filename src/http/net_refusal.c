@@ -1,10 +1,11 @@
 #include "http/net_refusal.h"
 
+#include <microhttpd.h>
+
 #ifdef __linux__
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/must.h"
@@ -27,12 +28,11 @@ void net_refusal_open(net_refusal_fn on_refusal) {
     if (!refusal) refusal = on_refusal;
 }
 
-enum MHD_Result net_refusal_queue(struct MHD_Connection *connection, unsigned status,
-                                  struct MHD_Response *response) {
+bool net_refusal_queue(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response) {
     ours = true;
-    enum MHD_Result result = library_queue(connection, status, response);
+    bool queued = library_queue(connection, status, response) == MHD_YES;
     ours = false;
-    return result;
+    return queued;
 }
 
 /* The library's calls come here. MHD_NO makes it close the connection at once. */
@@ -54,9 +54,8 @@ void net_refusal_open(net_refusal_fn on_refusal) {
     (void)on_refusal;
 }
 
-enum MHD_Result net_refusal_queue(struct MHD_Connection *connection, unsigned status,
-                                  struct MHD_Response *response) {
-    return MHD_queue_response(connection, status, response);
+bool net_refusal_queue(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response) {
+    return MHD_queue_response(connection, status, response) == MHD_YES;
 }
 
 #endif

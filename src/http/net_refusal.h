@@ -8,7 +8,10 @@
 #ifndef HOTSEAT_HTTP_NET_REFUSAL_H
 #define HOTSEAT_HTTP_NET_REFUSAL_H
 
-#include <microhttpd.h>
+#include <stdbool.h>
+
+struct MHD_Connection;
+struct MHD_Response;
 
 /* Called instead of queueing a page of the library's; after it the library closes the connection without another byte.
  * socket_ctx is what on_connection() has set. */
@@ -16,7 +19,7 @@ typedef void (*net_refusal_fn)(void *socket_ctx, struct MHD_Connection *connecti
 
 void net_refusal_open(
     net_refusal_fn on_refusal); /* once, before a daemon starts; further calls change nothing */
-enum MHD_Result net_refusal_queue(struct MHD_Connection *connection, unsigned status,
-                                  struct MHD_Response *response);
+/* False: the library did not take it. */
+bool net_refusal_queue(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response);
 
 #endif
