@@ -81,6 +81,7 @@ struct exchange {
     struct answer_plan plan;
     struct openai_answer *answer;
     bool posted;       /* the front owes a last reply: it is told when the client has left */
+    bool entered;      /* it is in the seat, or an event stream: what is said in silence depends on it */
     bool event_client; /* counted in the server's number of open event streams */
     const char *end;   /* how it ended, for the log */
 };

@@ -25,7 +25,7 @@
     (IDLE_BODY_S + 15) /* idle kept-alive connections; half-sent requests end before, by us */
 #define STREAM_BLOCK_BYTES 4096
 #define LEFT_PER_WAIT 256
-#define TICK_MS 1000
+#define TICK_MS 500
 #define LINGER_POLL_MS 20
 #define QUIT_ROUNDS 64 /* turns of the loop in which the library may end what was aborted */
 

@@ -21,7 +21,7 @@ struct net_handler {
     void (*left)(void *ctx, struct exchange *ex);    /* watched, and the client has closed its side */
     void (*ended)(void *ctx, struct exchange *ex);   /* ex is freed after it; answered or not */
     void (*wake)(void *ctx);                         /* one of the wake descriptors may be readable */
-    void (*tick)(void *ctx, int64_t now_ns);         /* at least once a second */
+    void (*tick)(void *ctx, int64_t now_ns);         /* about twice a second */
 };
 
 struct net_options {

@@ -17,8 +17,10 @@
 #define SSE_TYPE "text/event-stream; charset=utf-8"
 /* The front says WAITING after 1 s. Should it be late, the headers go out all the same. */
 #define HEADERS_AFTER_NS (1500 * NS_PER_MS)
-#define COMMENT_AFTER_NS                                                                                     \
-    (3500 * NS_PER_MS)        /* of silence on a stream, looked at once a second; the promise is 5 s */
+/* Of silence on a stream; the promise is 5 s, and it is looked at twice a second. A request that waits is told more by the
+ * front, every 4 s, so that one gets its time. */
+#define WORKING_AFTER_NS (3500 * NS_PER_MS)
+#define WAITING_AFTER_NS (4400 * NS_PER_MS)
 #define REPLIES_PER_TURN 4096 /* then the sockets get their turn */
 
 /* ---- answers ---- */
@@ -82,6 +84,7 @@ static void answer_error(struct server *s, struct exchange *ex, const struct htt
 /* ---- replies of the front ---- */
 
 static void take_answer(struct server *s, struct exchange *ex, const struct reply *r) {
+    ex->entered = r->kind != REPLY_WAITING;
     struct buf out = BUF(2 * ANSWER_BYTES_MAX);
     enum err err = openai_answer_take(ex->answer, r, &out);
     if (err) {
@@ -217,7 +220,7 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
     ex->posted = true;
     ex->posted_ns = clock_now_ns();
     if (!events) return;
-    ex->event_client = true;
+    ex->event_client = ex->entered = true;
     s->n_event_clients++;
     AUTO(buf_free) struct buf hello = BUF(64);
     sse_comment(&hello, "events");
@@ -320,10 +323,11 @@ static void on_tick(void *ctx, int64_t now_ns) {
     LIST_EACH(net_exchanges(s->net), struct exchange, node, ex) {
         if (ex->state != EXCHANGE_POSTED || !ex->plan.stream) continue;
         bool late = !ex->streaming && now_ns - ex->posted_ns > HEADERS_AFTER_NS;
-        bool silent = ex->streaming && now_ns - ex->sent_ns > COMMENT_AFTER_NS;
+        int64_t after_ns = ex->entered ? WORKING_AFTER_NS : WAITING_AFTER_NS;
+        bool silent = ex->streaming && now_ns - ex->sent_ns > after_ns;
         if (!late && !silent) continue;
         AUTO(buf_free) struct buf out = BUF(64);
-        sse_comment(&out, "%s", late ? "waiting" : "working");
+        sse_comment(&out, "%s", ex->entered ? "working" : "waiting");
         begin_stream(s, ex);
         (void)put(s, ex, &out);
     }

@@ -448,7 +448,7 @@ START_TEST(silence_on_a_stream_is_broken_in_time) {
     struct request *r = script_request(&script, 0);
     script_say(&script, reply_new(r->client, REPLY_ENTERED));
     ck_assert(hear(fd, &h, "assistant", 3000));
-    ck_assert(hear(fd, &h, ": working\n\n", 4900));
+    ck_assert(hear(fd, &h, ": working\n\n", 4400));
     script_done(&script, r->client);
     ck_assert(hear(fd, &h, "[DONE]", 3000));
     hush(&h);
