@@ -7,9 +7,10 @@ import time
 
 import pytest
 from fakes import add, in_threads, long_text, running, seconds, wait_until, warm_talk
-from hotseat_harness import ApiError
+from hotseat_harness import BUILD, ApiError
 from raw_http import HOST, ask, get, post, read_answer
 
+KIND = "hot" if BUILD.name not in ("asan", "tsan") else "process"  # a sanitizer keeps memory, so each swap gets a new process
 CHAT = {"messages": [{"role": "user", "content": "[[say:hi]]"}]}
 ROUTES = {
     "/v1/chat/completions": "POST", "/v1/completions": "POST", "/v1/models": "GET", "/v1/models/a": "GET", "/health": "GET",
@@ -154,13 +155,14 @@ def test_a_swaps_answer(server):
     warm_talk(s, "a", n=1500)
     answer = s.swap("b")
     assert set(answer) >= {"status", "from", "to", "kind", "steps_ms", "total_ms", "blocks_written", "bytes_written", "parked", "memory"}
-    assert (answer["status"], answer["from"], answer["to"], answer["kind"], answer["parked"]) == ("swapped", "a", "b", "hot", 0)
+    assert (answer["status"], answer["from"], answer["to"], answer["kind"], answer["parked"]) == ("swapped", "a", "b", KIND, 0)
     steps = answer["steps_ms"]
-    assert set(steps) == {"drain", "evict", "unload", "load", "configure"} and all(v >= 0 for v in steps.values())
+    assert set(steps) - {"start"} == {"drain", "evict", "unload", "load", "configure"} and all(v >= 0 for v in steps.values())
     assert steps["load"] > 0 and sum(steps.values()) <= answer["total_ms"] + 1 < seconds(20000), answer
     memory = answer["memory"]
     assert set(memory) == {"before_bytes", "unloaded_bytes", "after_bytes"}
-    assert memory["before_bytes"] > memory["unloaded_bytes"] > 0 < memory["after_bytes"], memory
+    assert all(v > 0 for v in memory.values()), memory
+    assert memory["before_bytes"] > memory["unloaded_bytes"] or KIND == "process", memory
     assert answer["bytes_written"] >= answer["blocks_written"] >= 0
     same = s.swap("b")
     assert same["status"] == "already_seated" and (same["from"], same["to"]) in (("b", "b"), (None, "b")), same
@@ -181,7 +183,8 @@ def named(events):
     return [name for name, _ in events]
 
 
-def test_event_names_of_a_swap_a_rollback_and_a_restart(server):
+def test_event_names_of_a_swap_a_rollback_and_a_restart(server, models):
+    add(models, "broken", load_fail=1)
     s = server(model="a")
     stream, seen = s.events()
     wait_until(lambda: seen, what="where things stand")
@@ -191,16 +194,16 @@ def test_event_names_of_a_swap_a_rollback_and_a_restart(server):
     order = ["DRAINING", "EVICTING", "UNLOADING", "LOADING", "CONFIGURING", "SERVING"]
     assert [st for st in states if st in order[:-1]] == order[:-1] and states[-1] == "SERVING", states
     assert [e["swap"]["to"] for name, e in seen if name == "swap_done"] == ["b"]
-    s.fault("load_fail")
     with pytest.raises(ApiError) as e:
-        s.swap("c")
+        s.swap("broken")
     assert (e.value.status, e.value.code) == (500, "swap_failed") and e.value.error["rolled_back"] is True, e.value.response.body
     wait_until(lambda: "rollback" in named(seen), what="rollback")
     event = [e for name, e in seen if name == "rollback"][0]
-    assert event["swap"]["to"] == "c" and event["swap"]["status"] == "rolled_back" and "load_fail" in event["swap"]["reason"]
+    assert event["swap"]["to"] == "broken" and event["swap"]["status"] == "rolled_back" and "load_fail" in event["swap"]["reason"]
+    restarts = named(seen).count("seat_restart")
     s.kill_seat()
-    wait_until(lambda: "seat_restart" in named(seen), what="seat_restart")
-    event = [e for name, e in seen if name == "seat_restart"][0]
+    wait_until(lambda: named(seen).count("seat_restart") == restarts + 1, what="seat_restart")
+    event = [e for name, e in seen if name == "seat_restart"][-1]
     assert event["generation"] >= 1 and event["reason"], event
     assert all(abs(e["time"] - time.time()) < seconds(120) for _, e in seen)
     stream.close()

@@ -44,7 +44,7 @@ def test_o2_promised_names(server):
     assert m.sum("hotseat_queue_wait_seconds_count") == 3
     for step in ("drain", "evict", "unload", "load", "configure"):
         assert m.sum("hotseat_swap_step_seconds_count", step=step) >= 2 or step == "drain", step
-    assert m.sum("hotseat_swaps_total", kind="hot", outcome="ok") == 2 == m.sum("hotseat_swap_seconds_count")
+    assert m.sum("hotseat_swaps_total", outcome="ok") == 2 == m.sum("hotseat_swap_seconds_count")
     assert m.sum("hotseat_tokens_total", kind="generated") >= 80 and m.sum("hotseat_tokens_total", kind="reused") >= 1024
     assert m.sum("hotseat_memory_bytes", process="seat") > 100000
     for name in ("blocks_written", "block_bytes_written"):
@@ -87,16 +87,18 @@ def test_o2_types_and_names(server):
 def test_o2_counters_never_fall(server):
     s = server(model="a")
     busy(s)
+    s.swap("b")
     one = s.metrics()
-    s.swap("b"), s.kill_seat()
-    wait_until(lambda: s.get("/health/ready").status == 200 and s.metrics().sum("hotseat_seat_restarts_total") >= 1, what="a new seat")
+    restarts = one.sum("hotseat_seat_restarts_total")
+    s.kill_seat()
+    wait_until(lambda: s.metrics().sum("hotseat_seat_restarts_total") > restarts and s.get("/health/ready").status == 200, what="a new seat")
     busy_again = s.chat("b", long_text(600), agent="bob")
     assert busy_again["usage"]["completion_tokens"] > 0
     two = s.metrics()
     for (name, labels), value in one.items():
         if name.endswith(("_total", "_count", "_sum", "_bucket")):
             assert two[(name, labels)] >= value, (name, labels)
-    assert two.sum("hotseat_seat_deaths_total") == 1 and two.sum("hotseat_seat_restarts_total") == 1
+    assert two.sum("hotseat_seat_deaths_total") == 1 and two.sum("hotseat_seat_restarts_total") == restarts + 1
 
 
 def series(s):
