@@ -23,7 +23,8 @@ struct json_error {
     int line, column;
     size_t at_byte;
 };
-/* Any top-level value; duplicate keys refused; at most limits.h JSON_DEPTH_MAX levels. NULL: *ret_error says where
+/* Any top-level value; duplicate keys refused; at most limits.h JSON_DEPTH_MAX levels, JSON_VALUES_MAX values,
+ * JSON_CONTAINERS_MAX objects and arrays. NULL: *ret_error says where
  * (line and column count from 1, a column is a character; at_byte counts from 0). Integers are int64.
  * A lone surrogate or raw control character is an error; \u0000 is allowed in strings, not in keys. */
 struct json *json_read(const void *data, size_t size_bytes, struct json_error *ret_error) NODISCARD;

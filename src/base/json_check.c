@@ -19,6 +19,7 @@ struct scan {
     size_t size, at;
     const char *what; /* set once something is wrong at `at` */
     uint64_t is_object;
+    uint32_t n_values, n_containers; /* so far: what the tree will take is bounded before it is built */
     int depth;
 };
 
@@ -138,6 +139,7 @@ static bool check_word(struct scan *s, const char *word) {
 
 static bool enter(struct scan *s, bool object, enum state *state) {
     if (s->depth == JSON_DEPTH_MAX) return wrong(s, "this is nested too deep");
+    if (s->n_containers++ == JSON_CONTAINERS_MAX) return wrong(s, "there are too many objects and arrays");
     uint64_t bit = UINT64_C(1) << s->depth++;
     s->is_object = object ? s->is_object | bit : s->is_object & ~bit;
     s->at++;
@@ -148,6 +150,7 @@ static bool enter(struct scan *s, bool object, enum state *state) {
 static bool check_value(struct scan *s, enum state *state) {
     bool first = *state == FIRST_ITEM;
     *state = AFTER;
+    if (s->n_values++ == JSON_VALUES_MAX) return wrong(s, "there are too many values");
     switch (peek(s)) {
     case '{': return enter(s, true, state);
     case '[': return enter(s, false, state);

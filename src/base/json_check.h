@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* False: *ret_at is the byte and *ret_what (static) what is wrong there. Duplicate keys and the range of
- * numbers are not looked at. */
+ * numbers are not looked at. Depth, values and containers are bounded by limits.h. */
 bool json_check(const void *data, size_t size_bytes, size_t *ret_at, const char **ret_what);
 
 #endif

@@ -69,7 +69,7 @@ static void put_string(struct buf *b, const char *s, size_t size_bytes) {
     size_t done = 0;
     for (size_t at = 0; at < size_bytes;) {
         unsigned char c = (unsigned char)s[at];
-        bool plain = c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
+        bool plain = c >= 0x20 && c != '"' && c != '\\';
         size_t n = c < 0x80 ? 1 : utf8_char(s + at, size_bytes - at);
         if (plain && n > 0) {
             at += n;

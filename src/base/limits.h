@@ -43,5 +43,10 @@
 #define ANSWER_BYTES_MAX (32u << 20)  /* one answer that is not streamed, while it is collected */
 #define IGNORED_HEADER_BYTES_MAX 1000 /* X-Hotseat-Ignored: proxies cut a header line at 4-8 KB */
 #define IDLE_BODY_S 30                /* seconds without a byte before a half-sent request is ended */
+#define JSON_VALUES_MAX 1200000       /* in one text: a million prompt ids and what stands around them */
+#define JSON_CONTAINERS_MAX                                                                                  \
+    (1u << 18) /* objects and arrays of one text: an empty one takes 250 bytes as a tree */
+#define BODY_SMALL_BYTES (64u << 10) /* of a body: so much is always kept, whatever the others have sent */
+#define BODY_BYTES_PER_S_MIN 4096    /* from IDLE_BODY_S on; a phone on a bad line does better */
 
 #endif

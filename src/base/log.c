@@ -1,10 +1,13 @@
 /* A line is built on the stack and written with one write(), so lines of threads and of the seat (same
- * stderr) do not mix. Nothing here allocates or fails: what does not fit is cut, and the line says so. */
+ * stderr) do not mix. Nothing here allocates, fails or waits: what does not fit is cut, and the line says so; a line that
+ * stderr has no room for (a pipe whose reader sleeps) is left out, and the next one says so. */
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +26,7 @@
 static _Atomic int log_level = LOG_INFO;
 static const char *_Atomic log_program = "hotseat";
 static _Thread_local char context[REQUEST_ID_BYTES_MAX + 1];
-static _Thread_local long long left_out; /* by log_limit_pass(), for this thread's next line */
+static _Thread_local long long left_out; /* by log_limit_pass() or a full pipe, for this thread's next line */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -76,7 +79,13 @@ static void line_add_time(struct line *l) {
               tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now_ns % NS_PER_S / NS_PER_MS));
 }
 
-static void line_write(struct line *l) {
+/* A pipe that can be written has room for a page at least, which is a whole line. */
+static bool stderr_has_room(void) {
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT);
+}
+
+static bool line_write(struct line *l) {
     /* A value that was not quoted must not begin a line of its own. */
     for (size_t i = 0; i < l->size; i++) {
         if ((unsigned char)l->text[i] < 0x20 || l->text[i] == 0x7f) l->text[i] = '?';
@@ -84,11 +93,13 @@ static void line_write(struct line *l) {
     const char *end = l->cut ? CUT_MARK : "\n";
     memcpy(l->text + l->size, end, strlen(end));
     l->size += strlen(end);
+    if (!stderr_has_room()) return false;
     for (size_t at = 0; at < l->size;) {
         ssize_t n = write(STDERR_FILENO, l->text + at, l->size - at);
-        if (n < 0 && errno != EINTR) return; /* nowhere to say it */
+        if (n < 0 && errno != EINTR) return true; /* nowhere to say it */
         if (n > 0) at += (size_t)n;
     }
+    return true;
 }
 
 void log_line(enum log_level level, const char *id, const char *fmt, ...) {
@@ -99,7 +110,6 @@ void log_line(enum log_level level, const char *id, const char *fmt, ...) {
     line_addf(&l, " level=%s program=%s id=%s", level_names[level], atomic_load(&log_program), id);
     if (context[0]) line_addf(&l, " request=%s", log_q(context));
     if (left_out > 0) line_addf(&l, " left_out=%lld", left_out);
-    left_out = 0;
     if (fmt[0]) {
         line_addf(&l, " ");
         va_list args;
@@ -107,7 +117,7 @@ void log_line(enum log_level level, const char *id, const char *fmt, ...) {
         line_add(&l, fmt, args);
         va_end(args);
     }
-    line_write(&l);
+    left_out = line_write(&l) ? 0 : left_out + 1;
     errno = saved_errno;
 }
 

@@ -1,4 +1,5 @@
 /* log.h - logfmt on stderr, one write a line: ts=... level=info id=swap.load request=r-12 model=B pct=40
+ * Never waits: a line for which stderr has no room is left out, and the thread's next one says how many were (left_out=N).
  * Values with spaces, quotes or control characters are quoted. Thread: any; the request context is per thread. */
 #ifndef HOTSEAT_BASE_LOG_H
 #define HOTSEAT_BASE_LOG_H

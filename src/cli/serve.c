@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -56,9 +57,18 @@ static int serve_failed(enum err err, const char *why) {
     return err == ERR_INVALID || err == ERR_NOT_FOUND ? CLI_USAGE : CLI_REFUSED;
 }
 
+/* A name that is no folder is a mistake in the configuration, not a state of the disk. */
+static enum err check_cache_dir(const struct config *c, char *why, size_t why_size) {
+    struct stat st;
+    if (stat(c->cache_dir, &st) != 0 || S_ISDIR(st.st_mode)) return ERR_OK;
+    snprintf(why, why_size, "cache-dir: %s is not a folder", c->cache_dir);
+    return ERR_INVALID;
+}
+
 static int serve_run(struct serve *s) {
     char why[512] = "", url[300];
-    enum err err = server_open(s->config, &s->server, why, sizeof why);
+    enum err err = check_cache_dir(s->config, why, sizeof why);
+    if (err == ERR_OK) err = server_open(s->config, &s->server, why, sizeof why);
     if (err != ERR_OK) return serve_failed(err, why);
     struct front_sink sink = server_sink(s->server);
     err = front_open(s->config, &sink, &s->front, why, sizeof why);

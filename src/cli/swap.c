@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,8 @@ int cli_swap(int argc, char **argv) {
     bool help = false;
     int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 1, 1, &help);
     char *end = NULL;
-    if (status == CLI_DONE && !help && drain && (strtod(drain, &end) < 0 || end == drain || *end))
+    if (status == CLI_DONE && !help && drain &&
+        (!(strtod(drain, &end) >= 0) || !isfinite(strtod(drain, NULL)) || end == drain || *end))
         status = cli_usage(c.verb, "--drain-timeout takes seconds, not '%s'", drain);
     if (status == CLI_DONE && !help && deadline && strcmp(deadline, "park") != 0 &&
         strcmp(deadline, "cancel") != 0)

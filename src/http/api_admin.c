@@ -197,8 +197,7 @@ void api_admin_read(const struct api_input *in, struct api_parsed *ret) {
     AUTO(json_freep) struct json *root = NULL;
     if (in->body_size > 0) root = json_read(in->body, in->body_size, &where);
     if (in->body_size > 0 && !root) {
-        (void)api_fail(&ret->error, ERR_JSON, NULL, "the body is not valid JSON: line %d, column %d: %s",
-                       where.line, where.column, where.text);
+        (void)api_fail(&ret->error, ERR_JSON, NULL, "the body is not valid JSON: %s", where.text);
         return;
     }
     enum request_verb verb = in->route == ROUTE_SWAP      ? REQUEST_SWAP

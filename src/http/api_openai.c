@@ -13,6 +13,21 @@ void openai_ignored(struct openai_reader *r, const char *name) {
     ident_header_list_add(&r->out->ignored, name, strlen(name));
 }
 
+void openai_ignored_others(struct openai_reader *r, const char *path, const struct json *object,
+                           const char *const *known) {
+    char at[API_PATH_BYTES];
+    void *iter = NULL;
+    const char *key;
+    const struct json *v;
+    while (json_next(object, &iter, &key, &v)) {
+        bool is_known = json_type(v) == JSON_NULL;
+        for (size_t i = 0; known[i] && !is_known; i++) is_known = strcmp(known[i], key) == 0;
+        if (is_known) continue;
+        api_path(at, "%s.%.60s", path, key);
+        openai_ignored(r, at);
+    }
+}
+
 bool openai_keep(struct openai_reader *r, struct buf *b, struct msg_bytes *ret) {
     size_t size = b->size;
     char *data = buf_take_string(b);
@@ -439,8 +454,7 @@ void api_openai_read(const struct api_input *in, struct api_parsed *ret) {
     *ret = (struct api_parsed){.ignored = BUF(IGNORED_HEADER_BYTES_MAX + 64)};
     AUTO(json_freep) struct json *root = json_read(in->body, in->body_size, &where);
     if (!root) {
-        (void)api_fail(&ret->error, ERR_JSON, NULL, "the body is not valid JSON: line %d, column %d: %s",
-                       where.line, where.column, where.text);
+        (void)api_fail(&ret->error, ERR_JSON, NULL, "the body is not valid JSON: %s", where.text);
         return;
     }
     struct openai_reader r = {.api = in->route == ROUTE_CHAT ? OPENAI_CHAT : OPENAI_TEXT,

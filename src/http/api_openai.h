@@ -44,6 +44,9 @@ bool openai_read_tool_choice(struct openai_reader *r, const char *name, const st
 bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v);
 
 void openai_ignored(struct openai_reader *r, const char *name);
+/* Names every member of object that is not null and not in known (ends with NULL), as path.member. */
+void openai_ignored_others(struct openai_reader *r, const char *path, const struct json *object,
+                           const char *const *known);
 /* {"type": ..} of an object, or NULL with the error set. */
 const char *openai_type_of(struct openai_reader *r, const char *path, const struct json *v);
 /* Writes b's bytes to *ret, which owns them then. */

@@ -34,9 +34,10 @@ struct exchange_head {
     const char *path, *query; /* into .uri; query NULL without '?' */
     const char *host, *origin, *authorization, *x_api_key, *request_id, *agent, *debug, *transfer_encoding,
         *content_length, *expect, *cors_method, *cors_headers, *cors_private;
-    uint32_t n_host, n_content_length;
+    uint32_t n_host, n_content_length, n_transfer_encoding;
     size_t header_bytes;
     bool http_1_0;
+    bool bad_name; /* a header's name holds what no name may hold: proxies might read another header */
 };
 
 struct openai_answer;
@@ -46,6 +47,7 @@ struct exchange {
     uint64_t client;
     enum exchange_state state;
     int64_t began_ns, progress_ns; /* first byte; last byte of the body */
+    int64_t arrived_ns, posted_ns; /* the whole body was there; the front has it */
     int64_t sent_ns;               /* last time bytes were put into a stream */
 
     /* net.c */
@@ -55,7 +57,7 @@ struct exchange {
     bool uri_too_long, head_seen, request_seen, suspended, watched, queued;
     bool no_memory;        /* the body could not be kept; answered as an error */
     uint64_t body_bytes;   /* received so far, kept or dropped */
-    uint64_t body_charged; /* of them, counted in the total of all bodies */
+    uint64_t body_charged; /* of them, counted in the total of all bodies; small bodies are not */
 
     /* the request */
     struct exchange_head head;
@@ -79,6 +81,7 @@ struct exchange {
     struct answer_plan plan;
     struct openai_answer *answer;
     bool posted;       /* the front owes a last reply: it is told when the client has left */
+    bool entered;      /* it is in the seat, or an event stream: what is said in silence depends on it */
     bool event_client; /* counted in the server's number of open event streams */
     const char *end;   /* how it ended, for the log */
 };

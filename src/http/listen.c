@@ -31,6 +31,13 @@ static uint16_t port_of(const struct sockaddr_storage *a) {
     return a->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)(const void *)a)->sin_port) : 0;
 }
 
+static void write_address(const struct sockaddr_storage *a, socklen_t size, char *out, size_t out_size) {
+    char text[INET6_ADDRSTRLEN] = "";
+    bool brackets = a->ss_family == AF_INET6;
+    (void)getnameinfo((const struct sockaddr *)a, size, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+    snprintf(out, out_size, "%s%s%s", brackets ? "[" : "", text, brackets ? "]" : "");
+}
+
 static bool set_flags(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
@@ -85,6 +92,7 @@ enum err listen_open(const char *host, uint32_t port, struct listener *ret, char
         return ERR_IO;
     }
     *ret = (struct listener){.fd = fd, .port = port_of(&address), .loopback = is_loopback(&address)};
+    write_address(&address, size, ret->address, sizeof ret->address);
     return ERR_OK;
 }
 

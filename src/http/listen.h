@@ -11,8 +11,9 @@
 
 struct listener {
     int fd;
-    uint16_t port; /* the real one, when 0 was asked for */
-    bool loopback; /* 127.0.0.0/8 or ::1 */
+    uint16_t port;    /* the real one, when 0 was asked for */
+    bool loopback;    /* 127.0.0.0/8 or ::1 */
+    char address[64]; /* as numbers; IPv6 in brackets */
 };
 
 /* host: a name or a numeric address. Non-blocking, closed on exec. why: a sentence for people, with address and reason.

@@ -14,16 +14,18 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "http/http_error.h"
 #include "http/ident.h"
 #include "http/net_linger.h"
 #include "http/net_poll.h"
+#include "http/net_refusal.h"
 
 #define SPARE_CONNECTIONS 64 /* beyond connections_max: those that get a 503 */
 #define LIBRARY_TIMEOUT_S                                                                                    \
     (IDLE_BODY_S + 15) /* idle kept-alive connections; half-sent requests end before, by us */
 #define STREAM_BLOCK_BYTES 4096
 #define LEFT_PER_WAIT 256
-#define TICK_MS 1000
+#define TICK_MS 500
 #define LINGER_POLL_MS 20
 #define QUIT_ROUNDS 64 /* turns of the loop in which the library may end what was aborted */
 
@@ -114,6 +116,16 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *connectio
     return exchange_new(cls, connection, uri);
 }
 
+/* RFC 9110: a token. The library lets a space before the colon, a folded line or a control byte into the name. */
+static bool is_token(const char *s) {
+    static const char other[] = "!#$%&'*+-.^_`|~";
+    for (const char *c = s; *c; c++) {
+        bool letter = (*c | 32) >= 'a' && (*c | 32) <= 'z', digit = *c >= '0' && *c <= '9';
+        if (!letter && !digit && !strchr(other, *c)) return false;
+    }
+    return *s != '\0';
+}
+
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind UNUSED, const char *name,
                                  const char *value) {
     struct exchange_head *h = cls;
@@ -135,11 +147,13 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind UNUSED, cons
                  {"Access-Control-Request-Private-Network", &h->cors_private}};
     value = value ? value : "";
     h->header_bytes += strlen(name) + strlen(value) + 4;
+    h->bad_name = h->bad_name || !is_token(name);
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (strcasecmp(name, known[i].name) == 0) {
             if (!*known[i].to) *known[i].to = value;
             h->n_host += known[i].to == &h->host;
             h->n_content_length += known[i].to == &h->content_length;
+            h->n_transfer_encoding += known[i].to == &h->transfer_encoding;
         }
     return MHD_YES;
 }
@@ -206,30 +220,39 @@ static enum MHD_Result queue_answer(struct net *n, struct exchange *ex) {
     if (!r) return MHD_NO;
     if (ex->early) net_linger_add(&n->linger, ex->fd);
     ex->queued = true;
-    enum MHD_Result result = MHD_queue_response(ex->connection, (unsigned)ex->status, r);
+    bool queued = net_refusal_queue(ex->connection, (unsigned)ex->status, r);
     MHD_destroy_response(r);
-    return result;
+    return queued ? MHD_YES : MHD_NO;
 }
 
-/* An answer where the library lets us give none: while a body is being received. The raw bytes go out and both
- * directions are closed, so that the library ends the connection by itself. */
-static void answer_raw(struct net *n, struct exchange *ex, int status, const char *reason, enum err err,
-                       const char *text) {
-    char head[512], body[512];
-    int size = snprintf(body, sizeof body,
-                        "{\"error\":{\"message\":\"%s\",\"type\":\"invalid_request_error\",\"code\":\"%s\","
-                        "\"param\":null}}",
-                        text, err_code(err));
-    int head_size = snprintf(head, sizeof head,
-                             "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-                             "X-Request-ID: %s\r\nConnection: close\r\n\r\n",
-                             status, reason, size, ex->request_id);
+/* An answer where the library lets us give none: while a body is being received, or where it would answer itself. The
+ * bytes go out raw, in one piece, and our direction is closed, so that the library ends the connection. */
+static void answer_raw(struct net *n, struct exchange *ex, const struct http_error *e) {
+    AUTO(buf_free) struct buf body = BUF(4096);
+    AUTO(buf_free) struct buf all = BUF(8192);
+    int status = http_error_status(e);
+    http_error_body(e, &body);
+    buf_printf(&all,
+               "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+               "X-Request-ID: %s\r\nConnection: close\r\n\r\n",
+               status, MHD_get_reason_phrase_for((unsigned)status), body.size, ex->request_id);
+    buf_put(&all, body.data, body.size);
     net_linger_add(&n->linger, ex->fd);
-    if (send(ex->fd, head, (size_t)head_size, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
-        (void)send(ex->fd, body, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!body.error && !all.error) (void)send(ex->fd, all.data, all.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     ex->status = status;
     ex->state = EXCHANGE_GONE;
+    ex->sent_bytes = body.size;
+    if (!ex->end) ex->end = "refused";
     (void)shutdown(ex->fd, SHUT_WR);
+}
+
+/* Before it was counted or refused in full. A small body always finds room, so that nobody's large ones can lock others
+ * out. */
+static bool body_has_room(struct net *n, struct exchange *ex) {
+    if (ex->body_bytes <= BODY_SMALL_BYTES) return true;
+    n->bodies_bytes += ex->body_bytes - ex->body_charged;
+    ex->body_charged = ex->body_bytes;
+    return n->bodies_bytes <= BODIES_BYTES_MAX;
 }
 
 static enum MHD_Result take_body(struct net *n, struct exchange *ex, const char *data, size_t *size) {
@@ -237,14 +260,13 @@ static enum MHD_Result take_body(struct net *n, struct exchange *ex, const char 
     if (ex->state == EXCHANGE_GONE) return MHD_NO;
     ex->body_bytes += *size;
     if (ex->body_bytes > BODY_BYTES_MAX) {
-        answer_raw(n, ex, 413, "Content Too Large", ERR_TOO_LARGE, "the body is larger than 8 MB");
+        answer_raw(n, ex, &(struct http_error){.err = ERR_TOO_LARGE, .text = "the body is larger than 8 MB"});
         return MHD_NO;
     }
     if (ex->keep_body) {
-        ex->body_charged += *size;
-        n->bodies_bytes += *size;
-        if (n->bodies_bytes <= BODIES_BYTES_MAX) buf_put(&ex->body, data, *size);
-        ex->no_memory = ex->no_memory || ex->body.error || n->bodies_bytes > BODIES_BYTES_MAX;
+        bool room = body_has_room(n, ex);
+        if (room) buf_put(&ex->body, data, *size);
+        ex->no_memory = ex->body.error || !room;
         if (ex->no_memory) net_body_done(n, ex);
         ex->keep_body = !ex->no_memory;
     }
@@ -268,6 +290,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *connection UN
     if (*size > 0) return take_body(n, ex, data, size);
     if (!ex->request_seen) {
         ex->request_seen = true;
+        ex->arrived_ns = clock_now_ns();
         if (!ex->status) n->options.handler.request(n->options.handler.ctx, ex);
     }
     if (ex->state == EXCHANGE_GONE) return MHD_NO;
@@ -289,13 +312,46 @@ static void on_completed(void *cls, struct MHD_Connection *connection UNUSED, vo
     exchange_free(n, ex);
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection UNUSED, void **socket_ctx UNUSED,
+static void on_connection(void *cls, struct MHD_Connection *connection UNUSED, void **socket_ctx,
                           enum MHD_ConnectionNotificationCode code) {
     struct net *n = cls;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         n->connections++;
-    else
+        *socket_ctx = n;
+    } else {
         n->connections--;
+    }
+}
+
+static struct exchange *find_exchange(struct net *n, const struct MHD_Connection *connection) {
+    LIST_EACH(&n->exchanges, struct exchange, node, ex) if (ex->connection == connection) return ex;
+    return NULL;
+}
+
+/* Where the library would send a page of its own. Before the first line is whole there is no exchange yet. */
+static void on_refusal(void *ctx, struct MHD_Connection *connection, unsigned status) {
+    struct net *n = ctx;
+    struct exchange *found = n ? find_exchange(n, connection) : NULL;
+    struct exchange *ex = found || !n ? found : exchange_new(n, connection, "");
+    if (!ex || ex->queued || ex->state == EXCHANGE_GONE) return;
+    const char *id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-ID");
+    if (!ex->request_id[0] && id && ident_request_ok(id))
+        snprintf(ex->request_id, sizeof ex->request_id, "%s", id);
+    else if (!ex->request_id[0])
+        ident_request_make(ex->request_id);
+    ex->head.path = ex->uri;
+    const char *text = status == 413   ? "the body is larger than 8 MB"
+                       : status == 414 ? "the URL is too long"
+                       : status == 431 ? "the headers are larger than 32 KB"
+                       : status == 505 ? "this server speaks HTTP/1.1 and HTTP/1.0"
+                       : status >= 500
+                           ? "the request can't be answered"
+                           : "this is not HTTP: the first line, a header, the length or a chunk is wrong";
+    enum err err = status == 413 || status == 414 || status == 431 ? ERR_TOO_LARGE : ERR_INVALID;
+    answer_raw(n, ex, &(struct http_error){.err = err, .status = (int)status, .text = text});
+    if (found) return; /* on_completed() follows */
+    n->options.handler.ended(n->options.handler.ctx, ex);
+    exchange_free(n, ex);
 }
 
 static void PRINTF_LIKE(2, 0) on_log(void *cls UNUSED, const char *fmt, va_list args) {
@@ -310,6 +366,7 @@ static void PRINTF_LIKE(2, 0) on_log(void *cls UNUSED, const char *fmt, va_list 
 
 static enum err start_daemon(struct net *n) {
     unsigned flags = net_poll_daemon_flags() | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    net_refusal_open(on_refusal);
     n->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_access, n, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, n->options.listener.fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)n->n_slots,
@@ -431,15 +488,25 @@ void net_watch(struct net *n, struct exchange *ex) {
 
 /* ---- the loop ---- */
 
+/* A byte now and then keeps a body alive for ever, and its memory: after a while it must have come at a rate. */
+static bool comes_too_slowly(const struct net *n, const struct exchange *ex, int64_t now_ns) {
+    int64_t ms = (now_ns - ex->began_ns) / NS_PER_MS;
+    return ms * NS_PER_MS > n->options.idle_ns &&
+           (int64_t)ex->body_bytes * 1000 < (int64_t)BODY_BYTES_PER_S_MIN * ms;
+}
+
 static void end_idle(struct net *n, int64_t now_ns) {
     LIST_EACH(&n->exchanges, struct exchange, node, ex) {
         bool half_sent = ex->state == EXCHANGE_READING && !ex->request_seen && !ex->queued;
-        if (half_sent && now_ns - ex->progress_ns > n->options.idle_ns) {
-            ex->end = "timeout";
-            if (!ex->request_id[0]) ident_request_make(ex->request_id);
-            answer_raw(n, ex, 408, "Request Timeout", ERR_TIMEOUT, "the request stopped half-way");
-            (void)shutdown(ex->fd, SHUT_RDWR);
-        }
+        bool idle = now_ns - ex->progress_ns > n->options.idle_ns;
+        if (!half_sent || (!idle && !comes_too_slowly(n, ex, now_ns))) continue;
+        ex->end = "timeout";
+        if (!ex->request_id[0]) ident_request_make(ex->request_id);
+        answer_raw(n, ex,
+                   &(struct http_error){.err = ERR_TIMEOUT,
+                                        .text = idle ? "the request stopped half-way"
+                                                     : "the request comes too slowly"});
+        (void)shutdown(ex->fd, SHUT_RDWR);
     }
 }
 

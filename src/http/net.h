@@ -21,13 +21,13 @@ struct net_handler {
     void (*left)(void *ctx, struct exchange *ex);    /* watched, and the client has closed its side */
     void (*ended)(void *ctx, struct exchange *ex);   /* ex is freed after it; answered or not */
     void (*wake)(void *ctx);                         /* one of the wake descriptors may be readable */
-    void (*tick)(void *ctx, int64_t now_ns);         /* at least once a second */
+    void (*tick)(void *ctx, int64_t now_ns);         /* about twice a second */
 };
 
 struct net_options {
     struct listener listener; /* taken over on OK */
     uint32_t connections_max; /* more are answered with 503 */
-    int64_t idle_ns;          /* no byte of a half-sent request for this long: 408 */
+    int64_t idle_ns;          /* no byte of a half-sent request for this long, or too few from then on: 408 */
     struct net_handler handler;
     int wake_fds[4];
     uint32_t n_wake_fds;

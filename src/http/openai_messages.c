@@ -39,6 +39,7 @@ static const char *part_text(struct openai_reader *r, const char *path, const st
                        "'%.40s' is not supported; models here read text: send 'text'", type);
         return NULL;
     }
+    openai_ignored_others(r, path, part, (const char *const[]){"type", type, NULL});
     api_path(at, "%s.%s", path, type);
     const struct json *text = json_get(part, type);
     const char *s = json_string(text, ret_size);
@@ -128,6 +129,8 @@ static bool write_tool_call(struct openai_reader *r, struct json_out *w, const c
     api_path(at, "%s.function", path);
     if (json_type(function) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, at, "must be an object with name and arguments");
+    openai_ignored_others(r, path, call, (const char *const[]){"id", "type", "function", NULL});
+    openai_ignored_others(r, at, function, (const char *const[]){"name", "arguments", NULL});
     json_obj(w);
     if (!write_string(r, w, path, call, "id")) return false;
     json_key(w, "type");
@@ -162,20 +165,25 @@ static bool write_tool_calls(struct openai_reader *r, struct json_out *w, const 
     return true;
 }
 
-/* What stands in a message besides role and content. Members that a server's own answer carries with null or an empty
- * list come back with every turn, so they are known here. */
+/* Whether a member is read elsewhere, or says nothing: an answer's own members come back with every turn, empty ones too. */
+static bool is_silent(const struct json *message, const char *key, const struct json *v, enum role role) {
+    if (!is_given(v) || strcmp(key, "role") == 0 || strcmp(key, "content") == 0) return true;
+    if (strcmp(key, "tool_calls") == 0) return true;
+    if (strcmp(key, "tool_call_id") == 0) return role == ROLE_TOOL;
+    if (strcmp(key, "refusal") == 0) /* stands for a content that is not there */
+        return role == ROLE_ASSISTANT && !is_given(json_get(message, "content")) && json_string(v, NULL);
+    return strcmp(key, "annotations") == 0 && json_type(v) == JSON_ARRAY && json_count(v) == 0;
+}
+
+/* What stands in a message besides role and content. */
 static bool write_members(struct openai_reader *r, struct json_out *w, const char *path,
                           const struct json *message, enum role role) {
-    static const char *const SILENT[] = {"role",         "content", "tool_calls",
-                                         "tool_call_id", "refusal", "annotations"};
     char at[API_PATH_BYTES];
     void *iter = NULL;
     const char *key;
     const struct json *v;
     while (json_next(message, &iter, &key, &v)) {
-        bool silent = false;
-        for (size_t i = 0; i < ARRAY_LEN(SILENT); i++) silent = silent || strcmp(key, SILENT[i]) == 0;
-        if (silent || !is_given(v)) continue;
+        if (is_silent(message, key, v, role)) continue;
         api_path(at, "%s.%.60s", path, key);
         if (strcmp(key, "name") == 0 || (strcmp(key, "reasoning_content") == 0 && role == ROLE_ASSISTANT)) {
             if (!write_string(r, w, path, message, key)) return false;

@@ -108,6 +108,9 @@ bool openai_read_tool_choice(struct openai_reader *r, const char *name, const st
     const char *function = json_string(json_get(json_get(v, "function"), "name"), &size);
     if (!function || !function_name_ok(function, size))
         return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "must name one of the tools");
+    openai_ignored_others(r, name, v, (const char *const[]){"type", "function", NULL});
+    openai_ignored_others(r, "tool_choice.function", json_get(v, "function"),
+                          (const char *const[]){"name", NULL});
     const struct json *all = json_get(r->root, "tools");
     if (!tools || !has_function(all, json_count(all), function))
         return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "no tool has the name '%s'",
@@ -120,27 +123,43 @@ bool openai_read_tool_choice(struct openai_reader *r, const char *name, const st
     return set_choice(r, name, function);
 }
 
-bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v) {
+static bool keep_schema(struct openai_reader *r, const char *path, const struct json *schema) {
     AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
+    if (json_type(schema) != JSON_OBJECT)
+        return api_fail(r->error, ERR_INVALID, path, "must be an object (a JSON schema), not %s",
+                        json_type_name(json_type(schema)));
+    if (json_dump(schema, &b) != ERR_OK)
+        return api_fail(r->error, ERR_NOMEM, path, "%s", err_text(ERR_NOMEM));
+    return openai_keep(r, &b, &r->request->submit.json_schema);
+}
+
+/* {"type": "json_object"}: any object; with a `schema` beside it, as some servers take it, one that matches. */
+static bool read_json_object(struct openai_reader *r, const char *name, const struct json *v) {
+    AUTO(buf_free) struct buf b = BUF(16);
+    const struct json *schema = json_get(v, "schema");
+    openai_ignored_others(r, name, v, (const char *const[]){"type", "schema", NULL});
+    if (schema && json_type(schema) != JSON_NULL) return keep_schema(r, "response_format.schema", schema);
+    buf_puts(&b, "{}");
+    return openai_keep(r, &b, &r->request->submit.json_schema);
+}
+
+bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v) {
     const char *type = openai_type_of(r, name, v);
     if (!type) return false;
-    if (strcmp(type, "text") == 0) return true;
-    if (strcmp(type, "json_object") == 0) {
-        buf_puts(&b, "{}");
-        return openai_keep(r, &b, &r->request->submit.json_schema);
+    if (strcmp(type, "json_object") == 0) return read_json_object(r, name, v);
+    if (strcmp(type, "text") == 0) {
+        openai_ignored_others(r, name, v, (const char *const[]){"type", NULL});
+        return true;
     }
     if (strcmp(type, "json_schema") != 0)
         return api_fail(r->error, ERR_UNSUPPORTED, "response_format.type",
                         "'%.40s' is not supported; send text, json_object or json_schema", type);
     const struct json *outer = json_get(v, "json_schema");
-    const struct json *schema = json_get(outer, "schema");
     if (json_type(outer) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, "response_format.json_schema",
                         "must be an object with name and schema");
-    if (json_type(schema) != JSON_OBJECT)
-        return api_fail(r->error, ERR_INVALID, "response_format.json_schema.schema",
-                        "must be an object, not %s", json_type_name(json_type(schema)));
-    if (json_dump(schema, &b) != ERR_OK)
-        return api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
-    return openai_keep(r, &b, &r->request->submit.json_schema);
+    openai_ignored_others(r, name, v, (const char *const[]){"type", "json_schema", NULL});
+    openai_ignored_others(r, "response_format.json_schema", outer,
+                          (const char *const[]){"name", "description", "strict", "schema", NULL});
+    return keep_schema(r, "response_format.json_schema.schema", json_get(outer, "schema"));
 }

@@ -5,22 +5,27 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/attr.h"
+
 static const char *const LOCAL_NAMES[] = {"localhost", "127.0.0.1", "[::1]"};
 
-/* "name", "name:port": true when name is one of this machine's; *ret_port: what follows the colon, "" without one. */
+/* "name", "name:port": true when name is this one; *ret_port: what follows the colon, "" without one. */
+static bool is_name(const char *s, const char *name, const char **ret_port) {
+    size_t n = strlen(name);
+    if (n == 0 || strncasecmp(s, name, n) != 0 || (s[n] != '\0' && s[n] != ':')) return false;
+    *ret_port = s + n + (s[n] == ':');
+    return true;
+}
+
 static bool is_local_name(const char *s, const char **ret_port) {
-    for (size_t i = 0; i < sizeof LOCAL_NAMES / sizeof LOCAL_NAMES[0]; i++) {
-        size_t n = strlen(LOCAL_NAMES[i]);
-        if (strncasecmp(s, LOCAL_NAMES[i], n) != 0) continue;
-        if (s[n] == '\0') {
-            *ret_port = s + n;
-            return true;
-        }
-        if (s[n] == ':') {
-            *ret_port = s + n + 1;
-            return true;
-        }
-    }
+    for (size_t i = 0; i < ARRAY_LEN(LOCAL_NAMES); i++)
+        if (is_name(s, LOCAL_NAMES[i], ret_port)) return true;
+    return false;
+}
+
+static bool is_own_name(const struct security *s, const char *host, const char **ret_port) {
+    for (size_t i = 0; i < ARRAY_LEN(s->names); i++)
+        if (s->names[i] && is_name(host, s->names[i], ret_port)) return true;
     return false;
 }
 
@@ -33,7 +38,7 @@ bool security_host_ok(const struct security *s, const char *host) {
     const char *port = NULL;
     if (!s->loopback) return true;
     if (!host) return true; /* HTTP/1.0 only: a browser, which is what the rule is about, always sends one */
-    if (!is_local_name(host, &port)) return false;
+    if (!is_local_name(host, &port) && !is_own_name(s, host, &port)) return false;
     if (port[0] == '\0') return port[-1] != ':';
     return is_port(port) && strtol(port, NULL, 10) == s->port;
 }

@@ -1,7 +1,7 @@
 /* security.h - who may call what: Host, Origin, keys. Pure rules over one request's headers; the rules as people read
  * them are in docs/api.md.
- * - Host rule: on a loopback address a Host other than localhost, 127.0.0.1, [::1] (with our port or none) is refused:
- *   a page that rebinds its own name to 127.0.0.1 is stopped here.
+ * - Host rule: on a loopback address a Host other than localhost, 127.0.0.1, [::1], the configured host and the bound
+ *   address (with our port or none) is refused: a page that rebinds its own name to 127.0.0.1 is stopped here.
  * - Origin rule: an /admin request that carries an Origin that is not allowed is refused, preflight or not. CORS
  *   headers go to allowed origins only.
  * - Key rule: the admin key opens everything; the api key opens /v1 and /metrics, and /admin only when there is no
@@ -24,6 +24,7 @@ enum access {
 
 struct security { /* borrows all strings */
     bool loopback;
+    const char *names[2]; /* further ones that Host may have: configured, bound; NULL: none */
     uint16_t port;
     const char *api_key, *admin_key; /* NULL: none */
     const char *origins; /* comma-separated, "*": any (never for /admin); NULL: pages on this machine */

@@ -17,8 +17,11 @@
 #define SSE_TYPE "text/event-stream; charset=utf-8"
 /* The front says WAITING after 1 s. Should it be late, the headers go out all the same. */
 #define HEADERS_AFTER_NS (1500 * NS_PER_MS)
-#define COMMENT_AFTER_NS (4500 * NS_PER_MS) /* of silence on a stream; the promise is 5 s */
-#define REPLIES_PER_TURN 4096               /* then the sockets get their turn */
+/* Of silence on a stream; the promise is 5 s, and it is looked at twice a second. A request that waits is told more by the
+ * front, every 4 s, so that one gets its time. */
+#define WORKING_AFTER_NS (3500 * NS_PER_MS)
+#define WAITING_AFTER_NS (4400 * NS_PER_MS)
+#define REPLIES_PER_TURN 4096 /* then the sockets get their turn */
 
 /* ---- answers ---- */
 
@@ -81,6 +84,7 @@ static void answer_error(struct server *s, struct exchange *ex, const struct htt
 /* ---- replies of the front ---- */
 
 static void take_answer(struct server *s, struct exchange *ex, const struct reply *r) {
+    ex->entered = r->kind != REPLY_WAITING;
     struct buf out = BUF(2 * ANSWER_BYTES_MAX);
     enum err err = openai_answer_take(ex->answer, r, &out);
     if (err) {
@@ -158,9 +162,11 @@ static void take_reply(struct server *s, struct reply *r) {
 static enum err sink_post(void *ctx, struct reply *reply) {
     struct server *s = ctx;
     uint64_t client = reply->client;
+    /* Text or an event that finds no room can't be made good: its request ends, and the net thread must learn of it. A
+     * last reply the poster keeps and posts again; a sign of life less is no loss. */
+    bool ends = !reply->last && (reply->kind == REPLY_DELTA || reply->kind == REPLY_EVENT);
     enum err err = mailbox_post(s->replies, reply);
-    /* A reply that finds no room can't be made good: its request ends, and the net thread must learn of it. */
-    if (err && mailbox_post(s->lost, (void *)(uintptr_t)client) != ERR_OK)
+    if (err && ends && mailbox_post(s->lost, (void *)(uintptr_t)client) != ERR_OK)
         log_error("http.lost", "text=\"a reply was lost and nobody could be told\"");
     return err;
 }
@@ -193,7 +199,7 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
     if (openai) ex->answer = openai_answer_new(&ex->plan, ++s->n_answers);
     r->client = ex->client;
     r->request_id = mem_strdup(ex->request_id);
-    r->arrived_ns = ex->began_ns;
+    r->arrived_ns = ex->arrived_ns;
     if (!r->request_id || (openai && !ex->answer)) {
         refuse(s, ex, ERR_NOMEM, NULL);
         return;
@@ -203,8 +209,7 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
         refuse(s, ex, ERR_QUEUE_FULL, "too many clients watch the events already");
         return;
     }
-    /* Only what costs something is watched: a short question may be asked by a client that closes its side at once. */
-    if (openai || events) net_watch(s->net, ex);
+    net_watch(s->net, ex); /* even a question may wait: for a seat, a swap, a scan */
     enum err err = s->front.post ? s->front.post(s->front.front, r) : ERR_NO_SEAT;
     if (err) {
         refuse(s, ex, err, NULL);
@@ -213,8 +218,9 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
     parsed->request = NULL;
     ex->state = EXCHANGE_POSTED;
     ex->posted = true;
+    ex->posted_ns = clock_now_ns();
     if (!events) return;
-    ex->event_client = true;
+    ex->event_client = ex->entered = true;
     s->n_event_clients++;
     AUTO(buf_free) struct buf hello = BUF(64);
     sse_comment(&hello, "events");
@@ -316,11 +322,12 @@ static void on_tick(void *ctx, int64_t now_ns) {
     struct server *s = ctx;
     LIST_EACH(net_exchanges(s->net), struct exchange, node, ex) {
         if (ex->state != EXCHANGE_POSTED || !ex->plan.stream) continue;
-        bool late = !ex->streaming && now_ns - ex->began_ns > HEADERS_AFTER_NS;
-        bool silent = ex->streaming && now_ns - ex->sent_ns > COMMENT_AFTER_NS;
+        bool late = !ex->streaming && now_ns - ex->posted_ns > HEADERS_AFTER_NS;
+        int64_t after_ns = ex->entered ? WORKING_AFTER_NS : WAITING_AFTER_NS;
+        bool silent = ex->streaming && now_ns - ex->sent_ns > after_ns;
         if (!late && !silent) continue;
         AUTO(buf_free) struct buf out = BUF(64);
-        sse_comment(&out, "%s", late ? "waiting" : "working");
+        sse_comment(&out, "%s", ex->entered ? "working" : "waiting");
         begin_stream(s, ex);
         (void)put(s, ex, &out);
     }
@@ -352,6 +359,18 @@ static enum err open_parts(struct server *s) {
     return err;
 }
 
+/* By the address that was bound, whatever name led to it: a name that looks like this machine's may be another's. */
+static enum err check_keys(const struct server *s, char *why, size_t why_size) {
+    const struct config *c = s->config;
+    if (s->listener.loopback || (c->api_key && c->admin_key)) return ERR_OK;
+    snprintf(why, why_size, "host: %s is %s, which is no loopback address, so %s must be given too", c->host,
+             s->listener.address,
+             c->api_key     ? "--admin-key"
+             : c->admin_key ? "--api-key"
+                            : "--api-key and --admin-key");
+    return ERR_INVALID;
+}
+
 enum err server_open(const struct config *config, struct server **ret, char *why, size_t why_size) {
     struct server *s = mem_alloc(sizeof *s);
     if (!s) {
@@ -362,6 +381,7 @@ enum err server_open(const struct config *config, struct server **ret, char *why
     s->wake = (struct wake){-1, -1};
     s->listener.fd = -1;
     enum err err = listen_open(config->host, config->port, &s->listener, why, why_size);
+    if (!err) err = check_keys(s, why, why_size);
     if (!err && (err = open_parts(s)) != ERR_OK)
         snprintf(why, why_size, "can't start the server: %s", err_text(err));
     if (err) {
@@ -369,6 +389,7 @@ enum err server_open(const struct config *config, struct server **ret, char *why
         return err;
     }
     s->security = (struct security){.loopback = s->listener.loopback,
+                                    .names = {config->host, s->listener.address},
                                     .port = s->listener.port,
                                     .api_key = config->api_key,
                                     .admin_key = config->admin_key,

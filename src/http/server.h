@@ -24,7 +24,8 @@ struct server_front {
     enum err (*metrics_text)(void *front, struct buf *out);
 };
 
-/* config must outlive the server. why: one sentence for people. ERR_INVALID (host, port), ERR_IO (the address is taken or
+/* config must outlive the server. why: one sentence for people. ERR_INVALID (host, port, a key is missing on an
+ * address that is not loopback), ERR_IO (the address is taken or
  * not permitted), ERR_NOMEM. */
 enum err server_open(const struct config *config, struct server **ret, char *why, size_t why_size) NODISCARD;
 struct front_sink server_sink(struct server *s); /* on ERR_QUEUE_FULL the poster keeps the reply */

@@ -45,6 +45,11 @@ static bool parse_length(const char *s, uint64_t *ret) {
 static bool check_protocol(struct server *s, struct exchange *ex) {
     const struct exchange_head *h = &ex->head;
     uint64_t length = 0;
+    if (h->bad_name)
+        return refuse(s, ex, ERR_INVALID,
+                      "a header's name holds a space or another character that no name may hold", true);
+    if (h->n_transfer_encoding > 1)
+        return refuse(s, ex, ERR_INVALID, "Transfer-Encoding came more than once", true);
     if (h->transfer_encoding && h->content_length)
         return refuse(s, ex, ERR_INVALID, "Transfer-Encoding and Content-Length may not come together", true);
     if (h->transfer_encoding && strcasecmp(h->transfer_encoding, "chunked") != 0)
@@ -163,6 +168,9 @@ void server_head(void *ctx, struct exchange *ex) {
         ident_request_make(ex->request_id);
     net_header(ex, "X-Request-ID", ex->request_id);
     check_all(s, ex);
-    /* Who asks first whether to send a body is told before it does. */
-    if (ex->status >= 400 && ex->head.expect) ex->early = ex->close = true;
+    /* A body that nobody wants is not waited for: who asks first is told before it sends one, and one that stops half-way
+     * does not keep its client from the answer. */
+    bool body =
+        ex->head.transfer_encoding || (ex->head.content_length && strcmp(ex->head.content_length, "0") != 0);
+    if (ex->status >= 400 && (body || ex->head.expect)) ex->early = ex->close = true;
 }

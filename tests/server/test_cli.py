@@ -57,7 +57,8 @@ def test_status_1_when_the_server_says_no(server):
 
 
 @pytest.mark.parametrize("args", [[], ["dance"], ["swap"], ["swap", "a", "b"], ["swap", "a", "--on-deadline", "maybe"], ["ps", "--colour"],
-                                  ["swap", "a", "--drain-timeout", "soon"], ["swap", "a", "--drain-timeout"], ["agents", "feed", "ann"],
+                                  ["swap", "a", "--drain-timeout", "soon"], ["swap", "a", "--drain-timeout", "nan"],
+                                  ["swap", "a", "--drain-timeout", "inf"], ["swap", "a", "--drain-timeout"], ["agents", "feed", "ann"],
                                   ["agents", "rm"], ["ps", "--json=yes"], ["ps", "--admin-key", "/nowhere/key"],
                                   ["serve", "--no-such-option", "1"], ["serve", "--port", "70000"], ["serve", "--pool", "many"]],
                          ids=" ".join)

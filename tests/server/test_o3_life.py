@@ -128,7 +128,7 @@ def test_bad_configuration_file_names_file_line_and_key(models, tmp_path):
 
 def test_cache_folder_that_is_a_file(models, tmp_path):
     (tmp_path / "file").write_text("x")
-    refused(Server(tmp_path / "s", models, cache=tmp_path / "file"), 1, str(tmp_path / "file"))
+    refused(Server(tmp_path / "s", models, cache=tmp_path / "file"), 2, str(tmp_path / "file"))
 
 
 def test_folder_without_models(server, tmp_path):

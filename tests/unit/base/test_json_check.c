@@ -126,8 +126,36 @@ START_TEST(brackets_match_at_the_deepest_level) {
 }
 END_TEST
 
+/* "[x,x,...]" with n items. */
+static bool many(const char *item, size_t n) {
+    size_t size = strlen(item), end = 0;
+    char *text = malloc(n * (size + 1) + 2);
+    ck_assert_ptr_nonnull(text);
+    text[end++] = '[';
+    for (size_t i = 0; i < n; i++) {
+        memcpy(text + end, item, size);
+        end += size;
+        text[end++] = i + 1 < n ? ',' : ']';
+    }
+    bool good = json_check(text, end, &at, &what);
+    free(text);
+    return good;
+}
+
+START_TEST(what_the_tree_would_take_is_bounded) {
+    ck_assert(many("1", 1000000)); /* a million prompt ids */
+    ck_assert(!many("1", JSON_VALUES_MAX));
+    ck_assert_str_eq(what, "there are too many values");
+    ck_assert(many("{}", 100000));
+    ck_assert(!many("{}", JSON_CONTAINERS_MAX));
+    ck_assert_str_eq(what, "there are too many objects and arrays");
+    ck_assert_uint_eq(at, 1 + 3 * (JSON_CONTAINERS_MAX - 1));
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {good_texts, bad_texts_and_their_places, nul_bytes_are_no_end,
-                                  depth_is_bounded, brackets_match_at_the_deepest_level};
+    const TTest *const tests[] = {
+        good_texts,       bad_texts_and_their_places,          nul_bytes_are_no_end,
+        depth_is_bounded, brackets_match_at_the_deepest_level, what_the_tree_would_take_is_bounded};
     return CHECK_RUN("json_check", tests);
 }

@@ -52,7 +52,7 @@ END_TEST
 START_TEST(strings) {
     begin();
     json_str(&w, "q\" b\\ n\n r\r t\t \x01 \x7f /");
-    is("\"q\\\" b\\\\ n\\n r\\r t\\t \\u0001 \\u007f /\"");
+    is("\"q\\\" b\\\\ n\\n r\\r t\\t \\u0001 \x7f /\"");
     json_str(&w, "\xc3\xa4\xf0\x9f\x98\x80");
     is("\"\xc3\xa4\xf0\x9f\x98\x80\"");
     json_str(&w, "a\xff"

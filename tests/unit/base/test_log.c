@@ -1,7 +1,9 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "check_run.h"
 
@@ -88,6 +90,29 @@ START_TEST(nobody_writes_a_line_of_his_own) {
 }
 END_TEST
 
+START_TEST(a_reader_that_sleeps_costs_lines_not_time) {
+    static char filler[4096];
+    log_open(LOG_INFO, "test");
+    capture_begin();
+    ck_assert_int_eq(fcntl(pipe_fds[1], F_SETFL, O_NONBLOCK), 0);
+    memset(filler, '.', sizeof filler);
+    while (write(pipe_fds[1], filler, sizeof filler) > 0) continue;
+    ck_assert_int_eq(fcntl(pipe_fds[1], F_SETFL, 0),
+                     0); /* as the stderr of a daemon is: a write would wait */
+    alarm(5);
+    log_info("lost", "n=%d", 1);
+    log_info("lost", "n=%d", 2);
+    alarm(0);
+    ck_assert_int_gt(read(pipe_fds[0], text, sizeof text - 1), 8192);
+    log_info("found", "n=%d", 3);
+    log_info("found", "n=%d", 4);
+    const char *lines = capture_end();
+    ck_assert_ptr_null(strstr(lines, "id=lost"));
+    ck_assert_ptr_nonnull(strstr(lines, " id=found left_out=2 n=3\n"));
+    ck_assert_ptr_nonnull(strstr(lines, " id=found n=4\n"));
+}
+END_TEST
+
 START_TEST(what_clients_cause_is_limited) {
     static struct log_limit limit = LOG_LIMIT(3);
     int passed = 0;
@@ -104,8 +129,8 @@ START_TEST(what_clients_cause_is_limited) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {one_line_with_what_is_always_there, values_are_quoted,
-                                  what_is_too_long_is_cut_and_says_so, nobody_writes_a_line_of_his_own,
-                                  what_clients_cause_is_limited};
+    const TTest *const tests[] = {one_line_with_what_is_always_there,        values_are_quoted,
+                                  what_is_too_long_is_cut_and_says_so,       nobody_writes_a_line_of_his_own,
+                                  a_reader_that_sleeps_costs_lines_not_time, what_clients_cause_is_limited};
     return CHECK_RUN("log", tests);
 }

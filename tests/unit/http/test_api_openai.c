@@ -372,6 +372,65 @@ START_TEST(unknown_members_are_named) {
 }
 END_TEST
 
+#define CHAT_OF(message) "\"messages\":[{\"role\":\"user\",\"content\":\"a\"}," message "]"
+#define CALL(more)                                                                                           \
+    "{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"" more "}"
+
+START_TEST(members_inside_that_do_nothing_are_named) {
+    static const struct {
+        const char *member, *named;
+    } rows[] = {
+        {CHAT_OF("{\"role\":\"assistant\",\"content\":\"b\",\"refusal\":\"no\"}"), "messages[1].refusal"},
+        {CHAT_OF("{\"role\":\"user\",\"content\":\"b\",\"refusal\":\"no\"}"), "messages[1].refusal"},
+        {CHAT_OF("{\"role\":\"assistant\",\"content\":\"b\",\"annotations\":[1]}"),
+         "messages[1].annotations"},
+        {CHAT_OF("{\"role\":\"user\",\"content\":\"b\",\"tool_call_id\":\"x\"}"), "messages[1].tool_call_id"},
+        {CHAT_OF("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"b\",\"cache_control\":{}}]}"),
+         "messages[1].content[0].cache_control"},
+        {CHAT_OF("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" CALL("") ",\"index\":0}]}"),
+         "messages[1].tool_calls[0].index"},
+        {CHAT_OF("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" CALL(",\"x\":1") "}]}"),
+         "messages[1].tool_calls[0].function.x"},
+        {"\"tools\":[" TOOL
+         "],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\",\"y\":1},\"z\":2}",
+         "tool_choice.z, tool_choice.function.y"},
+        {"\"response_format\":{\"type\":\"text\",\"schema\":{}}", "response_format.schema"},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{},\"q\":1},\"p\":1}",
+         "response_format.p, response_format.json_schema.q"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct api_parsed p = read_with(OPENAI_CHAT, rows[i].member);
+        ck_assert_msg(p.request && in_ignored(&p, rows[i].named), "%s: %.*s %s", rows[i].member,
+                      (int)p.ignored.size, p.ignored.data ? (const char *)p.ignored.data : "", p.error.text);
+        api_parsed_free(&p);
+    }
+    static const char *const silent[] = {
+        CHAT_OF("{\"role\":\"assistant\",\"content\":\"b\",\"refusal\":null,\"annotations\":[]}"),
+        CHAT_OF("{\"role\":\"assistant\",\"refusal\":\"no\"}"),
+        CHAT_OF("{\"role\":\"tool\",\"content\":\"b\",\"tool_call_id\":\"x\"}")};
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++) {
+        struct api_parsed p = read_with(OPENAI_CHAT, silent[i]);
+        ck_assert_msg(p.request && p.ignored.size == 0, "%s: %s", silent[i], p.error.text);
+        api_parsed_free(&p);
+    }
+}
+END_TEST
+
+START_TEST(a_schema_beside_json_object_is_honoured) {
+    static const char schema[] = "{\"type\":\"object\",\"required\":[\"a\"]}";
+    struct api_parsed p = read_with(OPENAI_CHAT, "\"response_format\":{\"type\":\"json_object\",\"schema\":"
+                                                 "{\"type\":\"object\",\"required\":[\"a\"]}}");
+    ck_assert_ptr_nonnull(p.request);
+    ck_assert_uint_eq(p.request->submit.json_schema.size, strlen(schema));
+    ck_assert(memcmp(p.request->submit.json_schema.data, schema, strlen(schema)) == 0);
+    api_parsed_free(&p);
+    p = read_with(OPENAI_CHAT, "\"response_format\":{\"type\":\"json_object\",\"schema\":7}");
+    ck_assert_int_eq(p.error.err, ERR_INVALID);
+    ck_assert_str_eq(p.error.param, "response_format.schema");
+    api_parsed_free(&p);
+}
+END_TEST
+
 START_TEST(bodies_that_are_no_request) {
     static const struct {
         const char *body;
@@ -432,6 +491,8 @@ int main(void) {
     tcase_add_test(t, defaults);
     tcase_add_test(t, who_is_talking);
     tcase_add_test(t, unknown_members_are_named);
+    tcase_add_test(t, members_inside_that_do_nothing_are_named);
+    tcase_add_test(t, a_schema_beside_json_object_is_honoured);
     tcase_add_test(t, bodies_that_are_no_request);
     tcase_add_test(t, no_allocation_may_be_missed);
     suite_add_tcase(suite, t);

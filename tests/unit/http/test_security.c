@@ -21,6 +21,13 @@ START_TEST(hosts) {
                                       "[::1]x"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) ck_assert_msg(security_host_ok(&s, good[i]), "%s", good[i]);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) ck_assert_msg(!security_host_ok(&s, bad[i]), "%s", bad[i]);
+    s.names[0] = "box.lan";
+    s.names[1] = "127.0.0.2";
+    ck_assert(security_host_ok(&s, "Box.lan:8480"));
+    ck_assert(security_host_ok(&s, "127.0.0.2"));
+    ck_assert(!security_host_ok(&s, "127.0.0.22"));
+    ck_assert(!security_host_ok(&s, "box.lan:1"));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) ck_assert_msg(!security_host_ok(&s, bad[i]), "%s", bad[i]);
     s.loopback = false;
     ck_assert(security_host_ok(&s, "evil.example"));
 }

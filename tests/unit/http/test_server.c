@@ -171,6 +171,34 @@ START_TEST(bodies_that_are_too_large) {
     hush(&h);
     close(fd);
     ck_assert_int_eq(script.n_requests, 0);
+    ASK_EXPECTS(&script, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                "hotseat_http_responses_total{class=\"4xx\"} 2", "hotseat_http_clients_left_total 0");
+}
+END_TEST
+
+/* All large bodies together have a limit; who sends a small one does not notice. */
+START_TEST(large_bodies_do_not_lock_small_ones_out) {
+    enum { N = BODIES_BYTES_MAX / BODY_BYTES_MAX + 2, PIECE = 1 << 20 };
+    static char piece[PIECE];
+    struct heard h = {0};
+    int fds[N];
+    for (int i = 0; i < N; i++) {
+        fds[i] = dial(&script);
+        says(fds[i],
+             "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n");
+        memset(piece, ' ', sizeof piece);
+        for (int k = 0; k < 8; k++) say(fds[i], piece, k < 7 ? PIECE : PIECE - 1);
+    }
+    int fd = dial(&script);
+    post_json(fd, "/v1/chat/completions", "", CHAT);
+    script_done(&script, script_request(&script, 0)->client);
+    ck_assert(hear(fd, &h, "HTTP/1.1 200", 3000));
+    close(fd);
+    hush(&h);
+    says(fds[N - 1], " "); /* the control: the last large one found no room */
+    ck_assert(hear(fds[N - 1], &h, "HTTP/1.1 503", 3000));
+    hush(&h);
+    for (int i = 0; i < N; i++) close(fds[i]);
 }
 END_TEST
 
@@ -209,7 +237,58 @@ START_TEST(framing_that_has_two_readings) {
     ASK_EXPECTS(&script, "GET /health HTTP/1.1\r\n\r\n", "HTTP/1.1 400");
     ASK_EXPECTS(&script, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
                 "HTTP/1.1 400");
-    ASK_EXPECTS(&script, "GET /health SPAM/9\r\n\r\n", "HTTP/1.1 ");
+    ASK_EXPECTS(&script, "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length : 2\r\n\r\n{}",
+                "HTTP/1.1 400", "a header's name", "Connection: close");
+    ASK_EXPECTS(&script, "GET /health HTTP/1.1\r\n X-A: b\r\nHost: localhost\r\n\r\n", "HTTP/1.1 400");
+    ASK_EXPECTS(&script, "GET /health HTTP/1.1\r\nHost: localhost\r\nX\x01: b\r\n\r\n", "HTTP/1.1 400");
+    ASK_EXPECTS(&script,
+                "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+                "Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+                "HTTP/1.1 400", "more than once");
+}
+END_TEST
+
+#ifdef __linux__
+#define REFUSED "X-Request-ID: ", "{\"error\":{\"message\":", "Connection: close"
+
+/* What the library refuses by itself is refused in our words, once, and counted. */
+START_TEST(what_is_not_http_gets_one_answer_of_ours) {
+    ASK_EXPECTS(&script, "GET /health SPAM/9\r\n\r\n", "HTTP/1.1 400", REFUSED);
+    ASK_EXPECTS(&script, "GET /health HTTP/2.0\r\n\r\n", "HTTP/1.1 505", REFUSED);
+    ASK_EXPECTS(&script, "GET /health HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", "HTTP/1.1 400",
+                REFUSED);
+    ASK_EXPECTS(&script,
+                "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: mine-2\r\n"
+                "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+                "HTTP/1.1 400", REFUSED, "X-Request-ID: mine-2");
+    static const char *const lengths[] = {"abc", "-1", "3 ", "3, 3", "99999999999999999999999"};
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        char request[256];
+        snprintf(request, sizeof request,
+                 "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: mine-%zu\r\n"
+                 "Content-Length: %s\r\n\r\n",
+                 i, lengths[i]);
+        struct heard h = ask(&script, request);
+        ck_assert_msg(h.text && strncmp(h.text, "HTTP/1.1 4", 10) == 0, "%s: %s", lengths[i], h.text);
+        ck_assert_msg(!strstr(h.text + 1, "HTTP/1.1"), "%s: two heads:\n%s", lengths[i], h.text);
+        ck_assert_msg(strstr(h.text, "\r\nX-Request-ID: mine-"), "%s", h.text);
+        hush(&h);
+    }
+    ASK_EXPECTS(&script, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                "hotseat_http_responses_total{class=\"none\"} 0", "hotseat_http_clients_left_total 0",
+                "hotseat_http_responses_total{class=\"4xx\"} 8");
+}
+END_TEST
+#endif
+
+/* Nobody waits for a body that will be thrown away. */
+START_TEST(a_refusal_does_not_wait_for_the_body) {
+    ASK_EXPECTS(&script, "PUT /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab",
+                "HTTP/1.1 405", "Connection: close");
+    ASK_EXPECTS(&script, "POST /nope HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "HTTP/1.1 404");
+    ASK_EXPECTS(&script, "POST /v1/completions HTTP/1.1\r\nHost: evil\r\nContent-Length: 9\r\n\r\n",
+                "HTTP/1.1 403");
 }
 END_TEST
 
@@ -223,11 +302,14 @@ START_TEST(headers_that_are_too_large) {
     memset(request + n, 'a', 5000);
     strcpy(request + n + 5000, " HTTP/1.1\r\nHost: localhost\r\n\r\n");
     ASK_EXPECTS(&script, request, "HTTP/1.1 414", "X-Request-ID");
-    /* Past the library's own memory it answers by itself. */
     n = snprintf(request, sizeof request, "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Big: ");
     memset(request + n, 'a', 70000);
     strcpy(request + n + 70000, "\r\n\r\n");
+#ifdef __linux__
+    ASK_EXPECTS(&script, request, "HTTP/1.1 431", "X-Request-ID");
+#else
     ASK_EXPECTS(&script, request, "HTTP/1.1 431");
+#endif
 }
 END_TEST
 
@@ -325,6 +407,92 @@ START_TEST(a_full_front_says_so) {
 }
 END_TEST
 
+START_TEST(a_question_is_watched_too) {
+    int fd = dial(&script);
+    says(fd, "GET /admin/agents HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    struct request *r = script_request(&script, 0);
+    close(fd);
+    ck_assert(script_reached(&script.n_cancels, 1, 1000));
+    ck_assert_uint_eq(script.canceled, r->client);
+}
+END_TEST
+
+/* Waiting counts from when the front could do something. */
+START_TEST(a_slow_upload_is_no_waiting) {
+    static const char body[] = CHAT_STREAM;
+    struct heard h = {0};
+    char head[256];
+    int fd = dial(&script);
+    snprintf(head, sizeof head,
+             "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+             strlen(body));
+    says(fd, head);
+    say(fd, body, 10);
+    poll(NULL, 0, 1700); /* longer than a stream waits for its headers */
+    int64_t whole_ns = clock_now_ns();
+    says(fd, body + 10);
+    struct request *r = script_request(&script, 0);
+    ck_assert_int_ge(r->arrived_ns, whole_ns);
+    ck_assert(!hear(fd, &h, "HTTP/1.1", 1200));
+    script_say(&script, reply_error(r->client, ERR_MODEL_COOLDOWN, NULL));
+    ck_assert(hear(fd, &h, "HTTP/1.1 503", 3000));
+    hush(&h);
+    close(fd);
+}
+END_TEST
+
+START_TEST(silence_on_a_stream_is_broken_in_time) {
+    struct heard h = {0};
+    int fd = dial(&script);
+    post_json(fd, "/v1/chat/completions", "", CHAT_STREAM);
+    struct request *r = script_request(&script, 0);
+    script_say(&script, reply_new(r->client, REPLY_ENTERED));
+    ck_assert(hear(fd, &h, "assistant", 3000));
+    ck_assert(hear(fd, &h, ": working\n\n", 4400));
+    script_done(&script, r->client);
+    ck_assert(hear(fd, &h, "[DONE]", 3000));
+    hush(&h);
+    close(fd);
+}
+END_TEST
+
+/* A reply that finds the mailbox full: what is the last one comes again, and a sign of life is no loss; the rest is. */
+START_TEST(which_lost_replies_end_a_request) {
+    static const struct {
+        enum reply_kind kind;
+        bool last, lost;
+    } rows[] = {{REPLY_WAITING, false, false}, {REPLY_ENTERED, false, false}, {REPLY_DELTA, false, true},
+                {REPLY_EVENT, false, true},    {REPLY_EVENT, true, false},    {REPLY_DONE, true, false},
+                {REPLY_ERROR, true, false},    {REPLY_JSON, true, false}};
+    struct script own = {0};
+    script_open(&own); /* nobody takes them out */
+    for (int i = 0; i < MAILBOX_MAIL_MAX; i++)
+        ck_assert_int_eq(own.sink.post(own.sink.ctx, reply_new(7, REPLY_WAITING)), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply *r = reply_new(77, rows[i].kind);
+        r->last = rows[i].last;
+        ck_assert_int_eq(own.sink.post(own.sink.ctx, r), ERR_QUEUE_FULL);
+        reply_free(r);
+        ck_assert_msg((mailbox_take(own.server->lost, 0) != NULL) == rows[i].lost, "row %zu", i);
+    }
+    server_free(own.server);
+}
+END_TEST
+
+START_TEST(keys_are_needed_where_others_can_call) {
+    struct config config = {.host = (char[]){"0.0.0.0"}};
+    struct server *s = NULL;
+    char why[256];
+    ck_assert_int_eq(server_open(&config, &s, why, sizeof why), ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(why, "--api-key and --admin-key"));
+    config.api_key = (char[]){"a"};
+    ck_assert_int_eq(server_open(&config, &s, why, sizeof why), ERR_INVALID);
+    config.admin_key = (char[]){"b"};
+    ck_assert_int_eq(server_open(&config, &s, why, sizeof why), ERR_OK);
+    server_free(s);
+}
+END_TEST
+
 START_TEST(stopping_ends_what_waits) {
     struct heard h = {0};
     int waiting = dial(&script), streaming = dial(&script), idle = dial(&script);
@@ -358,6 +526,14 @@ START_TEST(a_body_that_stops_half_way) {
     ck_assert_ptr_nonnull(strstr(h.text, "X-Request-ID: req-"));
     hush(&h);
     close(fd);
+    /* A byte now and then is no progress. */
+    fd = dial(&own);
+    says(fd, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n");
+    for (int i = 0; i < 40 && !hear(fd, &h, "\"timeout\"", 100); i++) (void)send(fd, " ", 1, MSG_NOSIGNAL);
+    ck_assert_ptr_nonnull(h.text);
+    ck_assert_ptr_nonnull(strstr(h.text, "too slowly"));
+    hush(&h);
+    close(fd);
     server_stop(own.server, NS_PER_S);
     server_free(own.server);
 }
@@ -386,14 +562,24 @@ int main(void) {
     tcase_add_test(t, who_leaves_is_noticed_within_a_second);
     tcase_add_test(t, a_slow_reader_loses_its_stream_alone);
     tcase_add_test(t, bodies_that_are_too_large);
+    tcase_add_test(t, large_bodies_do_not_lock_small_ones_out);
     tcase_add_test(t, a_large_body_is_taken);
     tcase_add_test(t, framing_that_has_two_readings);
+#ifdef __linux__
+    tcase_add_test(t, what_is_not_http_gets_one_answer_of_ours);
+#endif
+    tcase_add_test(t, a_refusal_does_not_wait_for_the_body);
     tcase_add_test(t, headers_that_are_too_large);
     tcase_add_test(t, paths_and_methods);
     tcase_add_test(t, admin_requests_become_data);
     tcase_add_test(t, events_stream_until_the_client_leaves);
     tcase_add_test(t, a_thousand_wait);
     tcase_add_test(t, a_full_front_says_so);
+    tcase_add_test(t, a_question_is_watched_too);
+    tcase_add_test(t, a_slow_upload_is_no_waiting);
+    tcase_add_test(t, silence_on_a_stream_is_broken_in_time);
+    tcase_add_test(t, which_lost_replies_end_a_request);
+    tcase_add_test(t, keys_are_needed_where_others_can_call);
     tcase_add_test(t, stopping_ends_what_waits);
     tcase_add_test(t, a_body_that_stops_half_way);
     tcase_add_test(t, a_taken_port_is_named);
