@@ -76,6 +76,20 @@ static bool conflicts(const struct front *f, const struct model *to) {
     return first && first->to != to;
 }
 
+/* How long an admin's swap keeps what it brought. */
+static int64_t hold_of(const struct front *f, const struct model *to, const struct request *q) {
+    if (q->hold_ns >= 0) return q->hold_ns;
+    return turns_stay_ns(&f->settings.turns, swap_cost_ns(&f->swap, f->swap.seated, to));
+}
+
+static void join(struct front *f, struct swap_wait *w, uint64_t id) {
+    w->id = id;
+    w->joined = true;
+    if (!w->request) return;
+    swap_raise_hold(&f->swap, hold_of(f, w->to, w->request));
+    if (!w->request->wait) wait_answer_begun(f, w);
+}
+
 void turn_swap_request(struct front *f, struct request *q) {
     struct model *to = NULL;
     if (q->verb == REQUEST_SWAP) {
@@ -107,11 +121,7 @@ void turn_swap_request(struct front *f, struct request *q) {
     list_push_back(&f->swap_waits, &w->node);
     bool seated_and_quiet = !swap_busy(&f->swap) && to == f->swap.seated;
     if (to && !seated_and_quiet) w->ticket = front_scan_ticket(f);
-    if (swap_busy(&f->swap) && f->swap.to == to && !f->swap.rolling_back) {
-        w->id = f->swap.record.id;
-        w->joined = true;
-        if (!q->wait) wait_answer_begun(f, w);
-    }
+    if (swap_busy(&f->swap) && f->swap.to == to && !f->swap.rolling_back) join(f, w, f->swap.record.id);
     f->schedule = true;
 }
 
@@ -138,13 +148,11 @@ void turn_fail_waits(struct front *f, enum err err, const char *text) {
 /* ---- beginning ---- */
 
 static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, const struct request *q) {
-    int64_t cost = swap_cost_ns(&f->swap, f->swap.seated, to);
     struct swap_order order = {.to = to,
                                .cause = cause,
                                .drain_timeout_ns = f->settings.drain_timeout_ns,
-                               .hold_ns = turns_stay_ns(&f->settings.turns, cost)};
+                               .hold_ns = q ? hold_of(f, to, q) : 0};
     if (q && q->drain_timeout_ns >= 0) order.drain_timeout_ns = q->drain_timeout_ns;
-    if (q && q->hold_ns >= 0) order.hold_ns = q->hold_ns;
     if (q) order.cancel_at_deadline = q->cancel_on_deadline;
     if (to) to->look_ticket = 0;
     f->turn_at_ns = INT64_MAX;
@@ -153,10 +161,7 @@ static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, 
 
 static void join_all(struct front *f, struct swap_wait *first, struct model *to) {
     LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
-        if (w->id || w->to != to || w == first) continue;
-        w->id = first->id;
-        w->joined = true;
-        if (w->request && !w->request->wait) wait_answer_begun(f, w);
+        if (!w->id && w->to == to && w != first) join(f, w, first->id);
     }
 }
 

@@ -27,6 +27,8 @@ static struct rig {
     uint64_t last_op;
     char last_model[64];
     bool no_room;
+    uint32_t percent;
+    int backwards; /* times the percentage fell */
     struct swap_record done;
 } rig;
 
@@ -63,6 +65,9 @@ static enum err op_plan(void *ctx, const struct model *m, struct admission *ret,
 }
 static void op_changed(void *ctx) {
     (void)ctx;
+    uint32_t percent = swap_percent(&rig.swap);
+    if (percent < rig.percent) rig.backwards++;
+    rig.percent = percent;
 }
 static void op_ended(void *ctx, const struct swap_record *r) {
     (void)ctx;
@@ -207,6 +212,7 @@ START_TEST(hot_swap) {
     seat_a();
     rig.running = 1;
     uint64_t id = begin(rig.b);
+    rig.backwards = 0;
     state(SWAP_DRAINING);
     ck_assert(swap_busy(&rig.swap));
     swap_on_drained(&rig.swap, rig.now); /* not yet */
@@ -240,6 +246,8 @@ START_TEST(hot_swap) {
     ck_assert_uint_eq(rig.done.memory_unloaded_bytes, 20 * MB);
     ck_assert_int_eq(rig.swap.hold_until_ns, rig.now + 3 * NS_PER_S);
     ck_assert_int_eq(rig.kills + rig.cancels, 0);
+    ck_assert_int_eq(rig.backwards, 0);
+    ck_assert_uint_eq(rig.percent, 100);
     ck_assert_int_eq(swap_cost_ns(&rig.swap, rig.a, rig.b),
                      rig.done.ended_ns - rig.done.started_ns - 100 * NS_PER_MS);
     ck_assert_ptr_nonnull(swap_history_at(&rig.swap, 0));
@@ -606,6 +614,98 @@ START_TEST(history_keeps_the_last) {
 }
 END_TEST
 
+/* The disk is looked at while a swap is under way, so its target may be in any state when its load is due. */
+static void expect_load(struct model *m, enum model_state found, enum swap_state without) {
+    bool can = found != MODEL_GONE && found != MODEL_INVALID;
+    if (!can) {
+        state(without);
+        ck_assert_int_eq(m->state, found);
+        return;
+    }
+    asked(MSG_TYPE_LOAD);
+    ck_assert_str_eq(rig.last_model, m->id);
+    loaded();
+    configured();
+    state(SWAP_SERVING);
+    ck_assert_ptr_eq(rig.swap.seated, m);
+}
+
+START_TEST(every_state_a_model_may_be_found_in) {
+    for (int found = MODEL_AVAILABLE; found <= MODEL_INVALID; found++) {
+        seat_a();
+        to_unloading();
+        rig.b->state = (enum model_state)found;
+        unloaded(10 * MB, 0);
+        expect_load(rig.b, (enum model_state)found, SWAP_ROLLING_BACK);
+        close_rig();
+    }
+    for (int found = MODEL_AVAILABLE; found <= MODEL_INVALID; found++) {
+        seat_a();
+        to_unloading();
+        unloaded(10 * MB, 0);
+        rig.a->state = (enum model_state)found;
+        failed(ERR_MODEL_INVALID, "b is bad");
+        expect_load(rig.a, (enum model_state)found, SWAP_FAILED);
+        ck_assert_int_eq(rig.kills, 0); /* no other process would find the file */
+        ck_assert_str_eq(rig.done.reason, "b is bad");
+        close_rig();
+    }
+    for (int found = MODEL_AVAILABLE; found <= MODEL_INVALID; found++) {
+        seat_a();
+        died();
+        rig.a->state = (enum model_state)found;
+        ready();
+        expect_load(rig.a, (enum model_state)found, SWAP_FAILED);
+        ck_assert_int_eq(rig.kills, 0);
+        close_rig();
+    }
+}
+END_TEST
+
+START_TEST(model_that_sat_returns_though_it_was_not_measured_again) {
+    seat_a();
+    rig.no_room = true; /* what plan says of a file that was touched, too */
+    died();
+    ready();
+    state(SWAP_LOADING);
+    loaded();
+    configured();
+    ck_assert_ptr_eq(rig.swap.seated, rig.a);
+    close_rig();
+}
+END_TEST
+
+START_TEST(hold_outlives_the_seat) {
+    seat_a();
+    to_unloading();
+    unloaded(10 * MB, 0);
+    loaded();
+    configured();
+    int64_t until_ns = rig.swap.hold_until_ns;
+    ck_assert_int_gt(until_ns, rig.now);
+    died();
+    ready();
+    loaded();
+    configured();
+    ck_assert_int_eq(rig.swap.hold_until_ns, until_ns);
+    close_rig();
+}
+END_TEST
+
+START_TEST(empty_server_whose_seat_comes_up_at_last) {
+    open_rig();
+    swap_start(&rig.swap, rig.now);
+    for (int i = 0; i < SWAP_START_TRIES; i++) {
+        died();
+        later(SWAP_BACKOFF_MIN_NS << 4);
+    }
+    state(SWAP_FAILED);
+    ready();
+    state(SWAP_EMPTY); /* nobody had asked for a model: nothing has failed any more */
+    close_rig();
+}
+END_TEST
+
 static void begin_twice(void) {
     begin(rig.b), begin(rig.b);
 }
@@ -636,6 +736,10 @@ int main(void) {
                                   crash_loop_backs_off,
                                   program_that_never_gets_ready,
                                   stale_answers_are_nothing,
+                                  every_state_a_model_may_be_found_in,
+                                  model_that_sat_returns_though_it_was_not_measured_again,
+                                  hold_outlives_the_seat,
+                                  empty_server_whose_seat_comes_up_at_last,
                                   history_keeps_the_last,
                                   two_at_once_is_a_bug};
     return CHECK_RUN("swap", tests);
