@@ -132,7 +132,7 @@ struct front {
     bool start_wanted; /* as soon as the last one is gone */
     bool first_seat_done;
     bool first_pending; /* the first model is being looked at or loaded */
-    uint64_t generation, last_op;
+    uint64_t generation;
     bool seat_greeted; /* READY came */
     char *engine, *engine_version;
     struct msg_stats stats;
@@ -177,6 +177,7 @@ uint64_t front_scan_ticket(
 
 /* ---- seat.c ---- */
 void seat_ops_init(struct front *f);
+uint64_t seat_next_op(struct front *f);               /* answers find who asked by it: one counter for all */
 bool seat_send(struct front *f, const struct msg *m); /* false: there is no seat, or it is gone */
 void seat_receive(struct front *f);
 void seat_flush(struct front *f);

@@ -135,6 +135,10 @@ static void start_now(struct front *f) {
 
 /* ---- talking ---- */
 
+uint64_t seat_next_op(struct front *f) {
+    return ++f->swap.last_op;
+}
+
 bool seat_send(struct front *f, const struct msg *m) {
     if (!f->seat) return false;
     enum err err = channel_send(seat_process_channel(f->seat), m);

@@ -43,13 +43,13 @@ static void save(struct front *f) {
         step(f, STOP_DONE, 0);
         return;
     }
-    struct msg m = {.type = MSG_TYPE_STOP, .stop.op = f->stop_op = ++f->last_op};
+    struct msg m = {.type = MSG_TYPE_STOP, .stop.op = f->stop_op = seat_next_op(f)};
     step(f, STOP_SAVE, STOP_SAVE_LIMIT_NS);
     (void)seat_send(f, &m);
 }
 
 static void park(struct front *f) {
-    struct msg m = {.type = MSG_TYPE_PARK, .park.op = f->stop_op = ++f->last_op};
+    struct msg m = {.type = MSG_TYPE_PARK, .park.op = f->stop_op = seat_next_op(f)};
     step(f, STOP_PARK, STOP_SAVE_LIMIT_NS);
     (void)seat_send(f, &m);
 }

@@ -97,7 +97,7 @@ static void measure_ask(struct front *f, uint32_t n_cells, uint32_t n_seqs) {
     struct measuring *g = &f->measuring;
     static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
     struct msg m = {.type = MSG_TYPE_MEASURE,
-                    .measure = {.op = g->op = ++f->last_op,
+                    .measure = {.op = g->op = seat_next_op(f),
                                 .path = g->model->path,
                                 .kv = kv_names[g->model->kv],
                                 .repack = g->model->repack,
