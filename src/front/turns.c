@@ -7,6 +7,11 @@ static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+/* INT64_MAX stands for "never". */
+static int64_t add_i64(int64_t a, int64_t b) {
+    return b > 0 && a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
 int64_t turns_stay_ns(const struct turns_settings *s, int64_t swap_ns) {
     return s->stay_min_ns >= 0 ? s->stay_min_ns : min_i64(TURNS_STAY_FACTOR * swap_ns, TURNS_STAY_MAX_NS);
 }
@@ -36,9 +41,9 @@ struct turns_decision turns_decide(const struct turns_input *in) {
     int64_t at = in->now_ns; /* the moment from which the swap is right */
     if (in->seated) {
         int64_t overdue =
-            max_i64(in->seated_since_ns + turns_stay_ns(s, next->swap_ns),
-                    waits_since(next) + s->wait_bound_ns + 1); /* longer than B, not just as long */
-        int64_t idle = in->idle_since_ns + turns_patience_ns(s, next->swap_ns);
+            max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
+                    add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
+        int64_t idle = add_i64(in->idle_since_ns, turns_patience_ns(s, next->swap_ns));
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);
         at = max_i64(at, in->hold_until_ns);
     }

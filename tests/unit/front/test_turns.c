@@ -77,6 +77,21 @@ START_TEST(busy_model_stays_until_somebody_waited_too_long) {
 }
 END_TEST
 
+START_TEST(just_idle_with_the_longest_patience) {
+    struct turns_queue other = queue(10);
+    struct turns_input in = {.now_ns = 30 * S,
+                             .seated = true,
+                             .seated_since_ns = 29 * S,
+                             .idle_since_ns = INT64_MAX, /* not seen idle yet */
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    struct turns_decision d = turns_decide(&in);
+    ck_assert_int_eq(d.action, TURNS_WAIT);
+    ck_assert_int_eq(d.until_ns, 70 * S + 1);
+}
+END_TEST
+
 START_TEST(hold_of_an_admin) {
     struct turns_queue other = queue(1);
     struct turns_input in = {.now_ns = 30 * S,
@@ -257,6 +272,7 @@ int main(void) {
                                   empty_seat_takes_the_oldest,
                                   idle_model_waits_a_short_patience,
                                   busy_model_stays_until_somebody_waited_too_long,
+                                  just_idle_with_the_longest_patience,
                                   hold_of_an_admin,
                                   who_just_left_goes_behind,
                                   stay_and_patience,
