@@ -244,7 +244,7 @@ static int64_t next_deadline_ns(const struct front *f) {
     at = least(at, seat_hang_deadline_ns(f));
     if (!f->stop) at = least(at, f->turn_at_ns);
     if (f->measuring.process) at = least(at, f->measuring.deadline_ns);
-    if (f->n_leaving)
+    if (f->n_leaving || f->measuring.closed)
         at = least(at, f->now_ns + 2 * NS_PER_MS); /* a process that ends can't be polled everywhere */
     return f->schedule ? f->now_ns : at;
 }
@@ -259,7 +259,7 @@ static void wait_for_something(struct front *f) {
         p[n++] = (struct pollfd){.fd = channel_fd(seat_process_channel(f->seat)),
                                  .events = (short)(POLLIN | (writes ? POLLOUT : 0))};
     }
-    if (f->measuring.process)
+    if (f->measuring.process && !f->measuring.closed)
         p[n++] =
             (struct pollfd){.fd = channel_fd(seat_process_channel(f->measuring.process)), .events = POLLIN};
     int64_t left = next_deadline_ns(f) - clock_now_ns();

@@ -91,6 +91,8 @@ struct measuring { /* one model at a time */
     struct model *model;
     struct file_identity identity; /* of the file it looked at */
     bool greeted;                  /* READY came: what follows is the file's doing */
+    bool closed;                   /* it ended, or does so in a moment: how, says its status */
+    bool again;                    /* the first one was killed */
     bool second;                   /* with the pool that the first one allowed */
     struct admission_measure first;
     uint64_t op;
