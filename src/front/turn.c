@@ -230,6 +230,13 @@ static bool may_run(struct front *f, struct model *m) {
     return m->state == MODEL_AVAILABLE && m->measure.known;
 }
 
+static bool only_parked(const struct model *m) {
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        if (!t->submits) return false;
+    }
+    return true;
+}
+
 static void note_idle(struct front *f, bool has_work) {
     if (has_work)
         f->idle_since_ns = INT64_MAX;
@@ -261,6 +268,7 @@ void turn_schedule(struct front *f) {
     bool has_work = f->running.count || (seated && seated->waiting.count);
     note_idle(f, has_work);
     if (admin_step(f) || f->stop) return;
+    dispatch_refuse_not_auto(f);
     static struct turns_queue queues[MODELS_MAX];
     static struct model *models[MODELS_MAX];
     uint32_t n = 0;
@@ -270,7 +278,8 @@ void turn_schedule(struct front *f) {
         struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
         queues[n] = (struct turns_queue){.oldest_ns = first->waits_since_ns,
                                          .left_seat_ns = m->left_seat_ns,
-                                         .swap_ns = swap_cost_ns(&f->swap, seated, m)};
+                                         .swap_ns = swap_cost_ns(&f->swap, seated, m),
+                                         .parked = only_parked(m)};
         models[n++] = m;
     }
     struct turns_input in = {.now_ns = f->now_ns,
@@ -305,6 +314,23 @@ static void count_swap(struct front *f, const struct swap_record *r) {
     metrics_observe(f->metrics, METRIC_HISTOGRAM_SWAP_TOTAL, r->ended_ns - r->started_ns);
 }
 
+/* Who waits for a model that could not be loaded is told, and where there was no way back, who waits for the old one too. */
+static void fail_queues(struct front *f, const struct swap_record *r) {
+    struct model *to = r->outcome != SWAP_OK && r->to[0] ? registry_find(f->registry, r->to) : NULL;
+    struct model *from =
+        r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
+    bool cools = to && to->state == MODEL_FAILED;
+    char text[1024];
+    snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
+    if (to)
+        dispatch_fail_queue(f, to, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
+                            cools ? retry_after_s(f, to->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+    struct refusal no = {0};
+    if (from && validate_model(f, from, &no) == VERDICT_NO)
+        dispatch_fail_queue(f, from, no.err, no.retry_after_s, no.details, no.text);
+    mem_free(no.details);
+}
+
 void turn_swap_ended(struct front *f, const struct swap_record *r) {
     count_swap(f, r);
     f->last_swap = *r;
@@ -322,15 +348,7 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
                : r->outcome == SWAP_ROLLED_BACK ? "rollback"
                                                 : "swap_failed",
                &body);
-    if (r->outcome != SWAP_OK && r->to[0]) {
-        struct model *m = registry_find(f->registry, r->to);
-        bool cools = m && m->state == MODEL_FAILED;
-        char text[1024];
-        snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
-        if (m)
-            dispatch_fail_queue(f, m, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
-                                cools ? retry_after_s(f, m->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
-    }
+    fail_queues(f, r);
     LIST_EACH(&f->swap_waits, struct swap_wait, node, wait) {
         if (wait->id == r->id && wait->request) wait_answer_done(f, wait, r);
     }

@@ -1,5 +1,7 @@
 #include "front/turns.h"
 
+#include <stddef.h>
+
 static int64_t min_i64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -30,13 +32,18 @@ static int64_t waits_since(const struct turns_queue *q) {
     return max_i64(q->oldest_ns, q->left_seat_ns);
 }
 
+static bool may_go(const struct turns_input *in, const struct turns_queue *q) {
+    return in->seated || !q->parked || in->now_ns >= in->hold_until_ns;
+}
+
 struct turns_decision turns_decide(const struct turns_input *in) {
     const struct turns_settings *s = &in->settings;
     if (!in->n_others || (in->seated && !s->auto_swap)) return (struct turns_decision){.action = TURNS_STAY};
-    uint32_t target = 0;
-    for (uint32_t i = 1; i < in->n_others; i++)
-        if (waits_since(&in->others[i]) < waits_since(&in->others[target])) target = i;
-    const struct turns_queue *next = &in->others[target];
+    const struct turns_queue *next = NULL;
+    for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++)
+        if (may_go(in, q) && (!next || waits_since(q) < waits_since(next))) next = q;
+    if (!next) return (struct turns_decision){.action = TURNS_WAIT, .until_ns = in->hold_until_ns};
+    uint32_t target = (uint32_t)(next - in->others);
 
     int64_t at = in->now_ns; /* the moment from which the swap is right */
     if (in->seated) {
