@@ -64,6 +64,19 @@ START_TEST(model_that_sat_returns_though_it_was_not_measured_again) {
 }
 END_TEST
 
+START_TEST(what_sits_is_what_was_loaded) {
+    seat_a();
+    rig.a->kv = KV_F16; /* a reload */
+    ck_assert_int_eq(rig.swap.kv, KV_Q8_0);
+    died();
+    ready();
+    loaded();
+    configured();
+    ck_assert_int_eq(rig.swap.kv, KV_F16);
+    close_rig();
+}
+END_TEST
+
 START_TEST(hold_outlives_the_seat) {
     seat_a();
     to_unloading();
@@ -96,7 +109,7 @@ START_TEST(empty_server_whose_seat_comes_up_at_last) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {every_state_a_model_may_be_found_in,
+    const TTest *const tests[] = {what_sits_is_what_was_loaded, every_state_a_model_may_be_found_in,
                                   model_that_sat_returns_though_it_was_not_measured_again,
                                   hold_outlives_the_seat, empty_server_whose_seat_comes_up_at_last};
     return CHECK_RUN("swap_return", tests);
