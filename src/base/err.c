@@ -45,6 +45,8 @@ enum err err_from_errno(int errnum) {
     switch (errnum) {
     case 0: return ERR_OK;
     case ENOMEM: return ERR_NOMEM;
+    case EMFILE: return ERR_NOMEM; /* a want of ours, over in a moment: no word about the file */
+    case ENFILE: return ERR_NOMEM;
     case ENOSPC: return ERR_DISK_FULL;
     case EDQUOT: return ERR_DISK_FULL;
     case ENOENT: return ERR_NOT_FOUND;

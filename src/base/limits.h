@@ -20,6 +20,8 @@
 #define CONNECTIONS_MAX 4096     /* sockets of the front; O4 wants 1,000 that wait */
 #define QUEUE_PER_MODEL_MAX 2048 /* requests that wait for one model */
 #define QUEUE_TOTAL_MAX 4096
+#define REQUESTS_BYTES_MAX                                                                                   \
+    (256u << 20) /* what these and the running ones asked with: 4,096 bodies would be 32 GB */
 #define CLIENT_OUT_BYTES_MAX (1u << 20) /* unsent bytes of one slow stream before it is ended */
 #define FRAME_BYTES_MAX (64u << 20)     /* one frame of the link: a body plus 1M tokens of replay */
 #define MAILBOX_MAIL_MAX 8192           /* frames and replies between two threads */

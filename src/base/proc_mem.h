@@ -24,8 +24,11 @@ uint64_t proc_mem_available_bytes(void); /* what could be taken without swapping
 /* The smallest limit of our control group and of those above it, versions 1 and 2. PROC_MEM_NO_LIMIT: none.
  */
 uint64_t proc_mem_cgroup_limit_bytes(void);
+/* What these groups leave: for each the limit less what is in use, file cache that would go not counted; the least. */
+uint64_t proc_mem_cgroup_room_bytes(void);
 /* The same with the file that names the groups and the folder where they are mounted; for tests. Linux only,
  * else no limit. */
 uint64_t proc_mem_cgroup_limit_at(const char *groups_file, const char *mount_dir);
+uint64_t proc_mem_cgroup_room_at(const char *groups_file, const char *mount_dir);
 
 #endif

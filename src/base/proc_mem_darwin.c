@@ -59,7 +59,15 @@ uint64_t proc_mem_cgroup_limit_bytes(void) {
     return PROC_MEM_NO_LIMIT;
 }
 
+uint64_t proc_mem_cgroup_room_bytes(void) {
+    return PROC_MEM_NO_LIMIT;
+}
+
 uint64_t proc_mem_cgroup_limit_at(const char *groups_file UNUSED, const char *mount_dir UNUSED) {
+    return PROC_MEM_NO_LIMIT;
+}
+
+uint64_t proc_mem_cgroup_room_at(const char *groups_file UNUSED, const char *mount_dir UNUSED) {
     return PROC_MEM_NO_LIMIT;
 }
 

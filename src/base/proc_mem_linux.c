@@ -36,14 +36,20 @@ static char *read_all(const char *path) {
     return NULL;
 }
 
-/* "Key:   123 kB" -> bytes; 0 when the key is not there. */
-static uint64_t field_bytes(const char *text, const char *key) {
+/* The number behind "Key:" or "key "; 0 when the key is not there. */
+static uint64_t field(const char *text, const char *key) {
     size_t size = strlen(key);
     for (const char *line = text; line; line = strchr(line, '\n')) {
         if (*line == '\n') line++;
-        if (!strncmp(line, key, size) && line[size] == ':') return strtoull(line + size + 1, NULL, 10) * 1024;
+        if (!strncmp(line, key, size) && (line[size] == ':' || line[size] == ' '))
+            return strtoull(line + size + 1, NULL, 10);
     }
     return 0;
+}
+
+/* "Key:   123 kB" -> bytes. */
+static uint64_t field_bytes(const char *text, const char *key) {
+    return field(text, key) * 1024;
 }
 
 uint64_t proc_mem_private_bytes(void) {
@@ -116,27 +122,52 @@ uint64_t proc_mem_available_bytes(void) {
     return info ? field_bytes(info, "MemAvailable") : 0;
 }
 
-/* "max", a missing file and version 1's huge number all mean that there is none. */
-static uint64_t limit_in(const char *dir, const char *file) {
+struct group_files { /* what the two versions call them */
+    const char *limit, *used;
+};
+static const struct group_files VERSION_1 = {"memory.limit_in_bytes", "memory.usage_in_bytes"};
+static const struct group_files VERSION_2 = {"memory.max", "memory.current"};
+
+static char *read_in(const char *dir, const char *file) {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path) return PROC_MEM_NO_LIMIT;
-    AUTO(mem_freep) char *text = read_all(path);
+    return snprintf(path, sizeof path, "%s/%s", dir, file) < (int)sizeof path ? read_all(path) : NULL;
+}
+
+/* "max", a missing file and version 1's huge number all mean that there is none. */
+static uint64_t number_in(const char *dir, const char *file) {
+    AUTO(mem_freep) char *text = read_in(dir, file);
     if (!text || text[0] < '0' || text[0] > '9') return PROC_MEM_NO_LIMIT;
     uint64_t v = strtoull(text, NULL, 10);
     return v >= UINT64_C(1) << 60 ? PROC_MEM_NO_LIMIT : v;
 }
 
+static uint64_t limit_of(const char *dir, const struct group_files *files) {
+    return number_in(dir, files->limit);
+}
+
+static uint64_t room_of(const char *dir, const struct group_files *files) {
+    uint64_t limit = number_in(dir, files->limit), used = number_in(dir, files->used);
+    if (limit == PROC_MEM_NO_LIMIT || used == PROC_MEM_NO_LIMIT) return limit;
+    AUTO(mem_freep) char *stat = read_in(dir, "memory.stat");
+    uint64_t cache = stat ? field(stat, "inactive_file") + field(stat, "active_file") : 0;
+    used = used > cache ? used - cache : 0;
+    return limit > used ? limit - used : 0;
+}
+
+typedef uint64_t look_fn(const char *dir, const struct group_files *files);
+
 /* From the group's folder up to the mount itself: in a container the folder that /proc names is often not
  * visible, and the mount is the group. */
-static uint64_t limit_upwards(const char *mount, const char *group, size_t group_size, const char *file) {
+static uint64_t least_upwards(const char *mount, const char *group, size_t group_size, look_fn *look,
+                              const struct group_files *files) {
     char dir[PATH_MAX];
     uint64_t least = PROC_MEM_NO_LIMIT;
     if (snprintf(dir, sizeof dir, "%s%.*s", mount, (int)group_size, group) >= (int)sizeof dir) return least;
     for (size_t end = strlen(dir); end >= strlen(mount) && end > 0; end--) {
         if (dir[end] != '/' && dir[end] != '\0') continue;
         dir[end] = '\0';
-        uint64_t limit = limit_in(dir, file);
-        if (limit < least) least = limit;
+        uint64_t found = look(dir, files);
+        if (found < least) least = found;
     }
     return least;
 }
@@ -150,7 +181,7 @@ static bool names_memory(const char *list, size_t size) {
     return false;
 }
 
-uint64_t proc_mem_cgroup_limit_at(const char *groups_file, const char *mount_dir) {
+static uint64_t least_at(const char *groups_file, const char *mount_dir, look_fn *look) {
     char mount[PATH_MAX];
     uint64_t least = PROC_MEM_NO_LIMIT;
     AUTO(mem_freep) char *groups = read_all(groups_file);
@@ -158,24 +189,34 @@ uint64_t proc_mem_cgroup_limit_at(const char *groups_file, const char *mount_dir
         const char *end = strchrnul(line, '\n');
         const char *list = memchr(line, ':', (size_t)(end - line));
         const char *group = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
-        uint64_t limit = PROC_MEM_NO_LIMIT;
+        size_t size = group ? (size_t)(end - group - 1) : 0;
+        uint64_t found = PROC_MEM_NO_LIMIT;
         if (group && group == list + 1) {
-            limit = limit_upwards(mount_dir, group + 1, (size_t)(end - group - 1), "memory.max");
+            found = least_upwards(mount_dir, group + 1, size, look, &VERSION_2);
             snprintf(mount, sizeof mount, "%s/unified", mount_dir); /* where both versions are mounted */
-            uint64_t unified = limit_upwards(mount, group + 1, (size_t)(end - group - 1), "memory.max");
-            if (unified < limit) limit = unified;
+            uint64_t unified = least_upwards(mount, group + 1, size, look, &VERSION_2);
+            if (unified < found) found = unified;
         } else if (group && names_memory(list + 1, (size_t)(group - list - 1))) {
             snprintf(mount, sizeof mount, "%s/memory", mount_dir);
-            limit = limit_upwards(mount, group + 1, (size_t)(end - group - 1), "memory.limit_in_bytes");
+            found = least_upwards(mount, group + 1, size, look, &VERSION_1);
         }
-        if (limit < least) least = limit;
+        if (found < least) least = found;
         line = *end ? end + 1 : end;
     }
     return least;
 }
 
+uint64_t proc_mem_cgroup_limit_at(const char *groups_file, const char *mount_dir) {
+    return least_at(groups_file, mount_dir, limit_of);
+}
+uint64_t proc_mem_cgroup_room_at(const char *groups_file, const char *mount_dir) {
+    return least_at(groups_file, mount_dir, room_of);
+}
 uint64_t proc_mem_cgroup_limit_bytes(void) {
     return proc_mem_cgroup_limit_at("/proc/self/cgroup", "/sys/fs/cgroup");
+}
+uint64_t proc_mem_cgroup_room_bytes(void) {
+    return proc_mem_cgroup_room_at("/proc/self/cgroup", "/sys/fs/cgroup");
 }
 
 #endif

@@ -25,18 +25,22 @@ uint64_t proc_mem_total_bytes(void) {
 }
 
 uint64_t proc_mem_available_bytes(void) {
-#if defined(_SC_AVPHYS_PAGES)
-    return pages_to_bytes(sysconf(_SC_AVPHYS_PAGES)); /* free only: less than what could be had */
-#else
-    return 0;
-#endif
+    return 0; /* what POSIX systems call available is only what is free: without the page cache */
 }
 
 uint64_t proc_mem_cgroup_limit_bytes(void) {
     return PROC_MEM_NO_LIMIT;
 }
 
+uint64_t proc_mem_cgroup_room_bytes(void) {
+    return PROC_MEM_NO_LIMIT;
+}
+
 uint64_t proc_mem_cgroup_limit_at(const char *groups_file UNUSED, const char *mount_dir UNUSED) {
+    return PROC_MEM_NO_LIMIT;
+}
+
+uint64_t proc_mem_cgroup_room_at(const char *groups_file UNUSED, const char *mount_dir UNUSED) {
     return PROC_MEM_NO_LIMIT;
 }
 

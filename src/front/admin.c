@@ -214,7 +214,7 @@ static void current(struct front *f, const struct request *q) {
         const struct model *m = s->seated;
         put_str(&w, "path", m->path);
         put_str(&w, "architecture", or_null(m->info.spec.architecture));
-        put_str(&w, "kv", kv_type_name(m->kv));
+        put_str(&w, "kv", kv_type_name(s->kv));
         put_ms(&w, "seated_ms", f->now_ns - s->seated_since_ns);
         put_u64(&w, "context", c->context);
         put_u64(&w, "cells", c->n_cells);

@@ -15,12 +15,12 @@ enum err admission_plan(const struct admission_measure *m, const struct admissio
     uint64_t windows = m->window_bytes_per_seq * limits->parallel;
     uint64_t block = m->base_bytes_per_token * BLOCK_TOKENS;
     uint64_t least = windows + block * limits->parallel; /* block_pool's own minimum */
-    uint64_t wanted = limits->model_pool_bytes ? limits->model_pool_bytes : 0;
+    uint64_t wanted = limits->model_pool_bytes;
     *ret = (struct admission){.available_bytes = available, .n_seqs = limits->parallel};
     ret->needed_bytes = fixed + (wanted > least ? wanted : least);
     if (ret->needed_bytes > available) return ERR_MODEL_TOO_LARGE;
     uint64_t left = available - fixed;
-    if (wanted < least)
+    if (!wanted)
         wanted = min_u64(limits->pool_bytes ? limits->pool_bytes : ADMISSION_POOL_DEFAULT_BYTES, left);
     ret->pool_bytes = wanted < least ? least : wanted;
 

@@ -16,9 +16,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/proc_mem.h"
 #include "front/config_table.h"
 #include "front/config_value.h"
-#include "front/memory.h"
 
 #define FOLDERS_MAX 64
 #define SECTIONS_MAX MODELS_MAX
@@ -371,7 +371,7 @@ static enum err defaults_fill(struct config *c) {
     }
     if (!c->cache_dir && !(c->cache_dir = xdg_path("XDG_CACHE_HOME", ".cache", "hotseat"))) return ERR_NOMEM;
     if (!c->memory_bytes) {
-        c->memory_bytes = memory_physical_bytes() / 4 * 3;
+        c->memory_bytes = proc_mem_total_bytes() / 4 * 3;
         if (!c->memory_bytes) c->memory_bytes = UINT64_C(4) << 30; /* a system that does not say */
     }
     return ERR_OK;

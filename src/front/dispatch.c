@@ -14,10 +14,19 @@
 #include "front/front_impl.h"
 
 #define TOKENS_ROOM_MIN 64
+#define NOT_AUTO "%s is not seated and only the admin may swap"
 
 /* ---- streams ---- */
 
-static void stream_free(struct stream *t) {
+static uint64_t bytes_of(const struct request *q) {
+    const struct msg_submit *m = &q->submit;
+    return (uint64_t)m->messages.size + m->tools.size + m->json_schema.size + m->prompt.size +
+           (uint64_t)m->prompt_ids.n * sizeof *m->prompt_ids.ids;
+}
+
+static void stream_free(struct front *f, struct stream *t) {
+    f->requests_bytes -= bytes_of(t->request);
+    metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
     request_free(t->request);
     mem_free(t->tokens);
     mem_free(t);
@@ -75,7 +84,7 @@ void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome) 
     t->ended = true;
     if (t->running) return;
     stream_unlink(f, t);
-    stream_free(t);
+    stream_free(f, t);
 }
 
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_s, const char *text) {
@@ -94,6 +103,16 @@ void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry
                                            : METRIC_OUTCOME_ERROR);
 }
 
+/* Those that wait for m end; with fresh: only those that have never run. */
+static void fail_waiting(struct front *f, struct model *m, bool fresh, enum err err, uint32_t retry_s,
+                         const char *details, const char *text) {
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        if (fresh && t->submits) continue;
+        front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
+        stream_end(f, t, METRIC_OUTCOME_REFUSED);
+    }
+}
+
 static struct stream *running_find(struct front *f, uint64_t id) {
     LIST_EACH(&f->running, struct stream, node, t) {
         if (t->id == id) return t;
@@ -105,11 +124,8 @@ static struct stream *running_find(struct front *f, uint64_t id) {
 
 struct model *dispatch_default_model(struct front *f) {
     struct swap *s = &f->swap;
-    if (swap_busy(s)) { /* who comes next will answer soonest */
-        struct model *next = s->rolling_back ? s->from : s->to;
-        if (next) return next;
-    }
-    if (s->seated) return s->seated;
+    struct model *next = swap_next(s); /* who comes next will answer soonest */
+    if (next || s->seated) return next ? next : s->seated;
     struct model *last = s->last_seated;
     if (last && last->state != MODEL_GONE && last->state != MODEL_INVALID) return last;
     struct model *m = NULL;
@@ -136,19 +152,34 @@ static struct model *bind(struct front *f, struct request *q) {
 }
 
 static bool refuse_if_full(struct front *f, struct request *q, const struct model *m) {
-    if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX) return false;
-    front_reply_error(f, q, ERR_QUEUE_FULL, RETRY_SHORT_S, "%zu requests wait for %s, %u in all",
-                      m->waiting.count, m->id, f->n_waiting);
+    if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX &&
+        f->requests_bytes + bytes_of(q) <= REQUESTS_BYTES_MAX)
+        return false;
+    front_reply_error(f, q, ERR_QUEUE_FULL, RETRY_SHORT_S, "%zu requests wait for %s, %u in all, of %llu MB",
+                      m->waiting.count, m->id, f->n_waiting, (unsigned long long)(f->requests_bytes >> 20));
     return true;
 }
 
-/* Whether only the admin may bring this model, and has not. */
+/* Whether only the admin may bring this model, and has not. An empty seat is filled. */
+static bool needs_admin(const struct front *f, const struct model *m) {
+    const struct model *next = swap_next(&f->swap);
+    return !f->settings.turns.auto_swap && next && m != next;
+}
+
 static bool refuse_if_not_auto(struct front *f, struct request *q, const struct model *m) {
-    const struct swap *s = &f->swap;
-    if (f->settings.turns.auto_swap || m == s->seated || (swap_busy(s) && m == s->to)) return false;
-    if (!s->seated && !(swap_busy(s) && s->to)) return false; /* an empty seat is filled */
-    front_reply_error(f, q, ERR_AUTO_SWAP_OFF, 0, "%s is not seated and only the admin may swap", m->id);
+    if (!needs_admin(f, m)) return false;
+    front_reply_error(f, q, ERR_AUTO_SWAP_OFF, 0, NOT_AUTO, m->id);
     return true;
+}
+
+/* Several may have been taken while the seat was empty: one of them fills it. Parked streams wait for the admin. */
+void dispatch_refuse_not_auto(struct front *f) {
+    for (uint32_t i = 0; i < registry_count(f->registry) && !f->settings.turns.auto_swap; i++) {
+        struct model *m = registry_at(f->registry, i);
+        char text[320];
+        snprintf(text, sizeof text, NOT_AUTO, m->id);
+        if (needs_admin(f, m)) fail_waiting(f, m, true, ERR_AUTO_SWAP_OFF, 0, NULL, text);
+    }
 }
 
 static bool draw_seed(struct request *q) {
@@ -164,6 +195,8 @@ static struct stream *stream_new(struct front *f, struct request *q, struct mode
     t->request = q;
     t->model = m;
     t->id = ++f->last_stream;
+    f->requests_bytes += bytes_of(q);
+    metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
     t->waits_since_ns = f->now_ns;
     t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
     return t;
@@ -236,8 +269,8 @@ void dispatch_streams(struct front *f) {
     struct model *m = f->swap.seated;
     if (f->swap.state != SWAP_SERVING || !m || f->stop > STOP_DRAIN) return;
     while (f->running.count < f->config->parallel) {
-        struct stream *t = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
-        if (!t || !moves_may_submit(f, t) || !submit(f, t)) return;
+        struct stream *t = moves_next(f, m);
+        if (!t || !submit(f, t)) return;
     }
 }
 
@@ -269,6 +302,8 @@ static void keep_prompt(struct stream *t, struct msg_started *m) {
 }
 
 static void on_started(struct front *f, struct stream *t, struct msg_started *m) {
+    metrics_add(f->metrics, METRIC_TOKENS_REUSED, m->cached_tokens);
+    t->unread = m->prompt_tokens > m->cached_tokens ? m->prompt_tokens - m->cached_tokens : 0;
     if (t->entered || t->ended) return;
     keep_prompt(t, m);
     t->entered = true;
@@ -295,7 +330,14 @@ static bool tokens_keep(struct stream *t, const struct msg_tokens *tokens) {
     return true;
 }
 
+/* A first token says that the prompt was read, however the stream ends; DONE says how much it was. */
+static void count_read(struct front *f, struct stream *t, uint32_t n_tokens) {
+    if (t->unread) metrics_add(f->metrics, METRIC_TOKENS_READ, n_tokens);
+    t->unread = 0;
+}
+
 static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
+    if (m->tokens.n) count_read(f, t, t->unread);
     if (t->ended) return;
     if (!tokens_keep(t, &m->tokens)) {
         give_up(f, t);
@@ -325,8 +367,7 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
 
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
-    metrics_add(f->metrics, METRIC_TOKENS_READ, m->prefill_tokens);
-    metrics_add(f->metrics, METRIC_TOKENS_REUSED, m->cached_tokens);
+    count_read(f, t, m->prefill_tokens);
     if (!t->ended) {
         struct reply *r = reply_for(t, REPLY_DONE);
         if (r) {
@@ -422,10 +463,7 @@ void dispatch_cancel_running(struct front *f) {
 
 void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_t retry_s,
                          const char *details, const char *text) {
-    LIST_EACH(&m->waiting, struct stream, node, t) {
-        front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
-        stream_end(f, t, METRIC_OUTCOME_REFUSED);
-    }
+    fail_waiting(f, m, false, err, retry_s, details, text);
 }
 
 /* ---- signs of life ---- */
@@ -435,7 +473,7 @@ int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t positio
     const struct swap *s = &f->swap;
     int64_t eta = 0;
     if (swap_busy(s)) eta = swap_eta_ns(s, f->now_ns);
-    const struct model *next = swap_busy(s) ? s->to : s->seated;
+    const struct model *next = swap_next(s);
     if (m != next) {
         int64_t stay_until =
             f->turn_at_ns != INT64_MAX && f->turn_at_ns > f->now_ns ? f->turn_at_ns - f->now_ns : 0;

@@ -39,16 +39,21 @@ bool events_cancel_client(struct front *f, uint64_t client) {
     return false;
 }
 
+/* Its last event: a last reply is never lost. */
+static void client_end(struct front *f, struct event_client *c, const char *reason) {
+    struct reply *r = reply_new(c->client, REPLY_EVENT);
+    if (r) {
+        r->last = true;
+        r->event = mem_strdup("end");
+        r->body = mem_printf("{\"reason\":\"%s\"}", reason);
+    }
+    (void)front_reply(f, r);
+    client_free(f, c);
+}
+
 void events_end(struct front *f) {
     LIST_EACH(&f->events, struct event_client, node, c) {
-        struct reply *r = reply_new(c->client, REPLY_EVENT);
-        if (r) {
-            r->last = true;
-            r->event = mem_strdup("end");
-            r->body = mem_strdup("{\"reason\":\"the server is shutting down\"}");
-        }
-        (void)front_reply(f, r);
-        client_free(f, c);
+        client_end(f, c, "the server is shutting down");
     }
 }
 
@@ -70,7 +75,8 @@ void events_say(struct front *f, const char *event, struct buf *body) {
             r->event = mem_strdup(event);
             r->body = mem_strdup(text);
         }
-        if (!front_reply(f, r)) client_free(f, c); /* too slow: the reply was its last */
+        if (!front_reply(f, r))
+            client_end(f, c, "too many events wait to be sent"); /* it has missed this one */
     }
 }
 

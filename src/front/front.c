@@ -16,8 +16,8 @@
 #include "front/front_impl.h"
 #include "store/store.h"
 
-#define REQUESTS_ROUND 256 /* at most, before the seat is heard again */
 #define INBOX_MAX 256
+#define CANCELS_MAX (2 * CONNECTIONS_MAX) /* each client leaves once: twice as many as can be connected */
 
 /* ---- replies ---- */
 
@@ -40,6 +40,12 @@ static void unsent_retry(struct front *f) {
         list_remove(&f->unsent, &u->node);
         mem_free(u);
     }
+}
+
+/* At the end: what finds no room within a second never will. */
+static void unsent_flush(struct front *f) {
+    int64_t until_ns = clock_now_ns() + NS_PER_S;
+    while (f->unsent.count && clock_now_ns() < until_ns) unsent_retry(f);
 }
 
 bool front_reply(struct front *f, struct reply *r) {
@@ -202,8 +208,13 @@ static enum err mail_post(struct front *f, struct mail m) {
 
 static void post_scanned(void *ctx, struct scan_result *result) { /* the scan thread */
     struct front *f = ctx;
-    while (mail_post(f, (struct mail){.kind = MAIL_SCANNED, .scanned = result}))
-        sched_yield(); /* somebody waits for it */
+    while (mail_post(f, (struct mail){.kind = MAIL_SCANNED, .scanned = result})) { /* somebody waits for it */
+        if (atomic_load(&f->closed)) {
+            scan_result_free(result);
+            return;
+        }
+        sched_yield();
+    }
 }
 
 static void take_mail(struct front *f) {
@@ -218,19 +229,20 @@ static void take_mail(struct front *f) {
     }
 }
 
+/* A client leaves after its request was posted, so a request whose cancel is here is here too, or has been: the cancels are
+ * taken out first, then every request that is there, and then each finds its own. */
 static void take_requests(struct front *f) {
+    static uint64_t left[CANCELS_MAX];
+    uint32_t n_left = 0;
+    for (void *client; n_left < CANCELS_MAX && (client = mailbox_take(f->cancels, 0));)
+        left[n_left++] = (uint64_t)(uintptr_t)client;
     struct request *q;
-    for (int i = 0; i < REQUESTS_ROUND && (q = mailbox_take(f->requests, 0)); i++) {
+    for (size_t n = mailbox_count(f->requests); n && (q = mailbox_take(f->requests, 0)); n--) {
         log_debug("request", "request=%s verb=%d model=%s", log_q(q->request_id ? q->request_id : ""),
                   (int)q->verb, log_q(q->model ? q->model : ""));
         admin_request(f, q);
     }
-}
-
-/* After the requests: a client that left at once must be found. */
-static void take_cancels(struct front *f) {
-    for (void *client; (client = mailbox_take(f->cancels, 0));)
-        dispatch_cancel(f, (uint64_t)(uintptr_t)client);
+    for (uint32_t i = 0; i < n_left; i++) dispatch_cancel(f, left[i]);
 }
 
 /* ---- the loop ---- */
@@ -240,11 +252,16 @@ static int64_t least(int64_t a, int64_t b) {
 }
 
 static int64_t next_deadline_ns(const struct front *f) {
-    int64_t at = least(f->next_janitor_ns, f->stop ? f->stop_deadline_ns : swap_deadline_ns(&f->swap));
-    at = least(at, seat_hang_deadline_ns(f));
-    if (!f->stop) at = least(at, f->turn_at_ns);
+    int64_t at = f->next_janitor_ns;
+    if (f->stop) {
+        if (f->stop != STOP_DONE) at = least(at, f->stop_deadline_ns);
+    } else { /* what is not looked at any more must not wake us */
+        at = least(at, swap_deadline_ns(&f->swap));
+        at = least(at, seat_hang_deadline_ns(f));
+        at = least(at, f->turn_at_ns);
+    }
     if (f->measuring.process) at = least(at, f->measuring.deadline_ns);
-    if (f->n_leaving)
+    if (f->n_leaving || f->measuring.closed)
         at = least(at, f->now_ns + 2 * NS_PER_MS); /* a process that ends can't be polled everywhere */
     return f->schedule ? f->now_ns : at;
 }
@@ -259,7 +276,7 @@ static void wait_for_something(struct front *f) {
         p[n++] = (struct pollfd){.fd = channel_fd(seat_process_channel(f->seat)),
                                  .events = (short)(POLLIN | (writes ? POLLOUT : 0))};
     }
-    if (f->measuring.process)
+    if (f->measuring.process && !f->measuring.closed)
         p[n++] =
             (struct pollfd){.fd = channel_fd(seat_process_channel(f->measuring.process)), .events = POLLIN};
     int64_t left = next_deadline_ns(f) - clock_now_ns();
@@ -282,7 +299,6 @@ static void *control_thread(void *arg) {
         f->now_ns = clock_now_ns();
         take_mail(f);
         take_requests(f);
-        take_cancels(f);
         seat_receive(f);
         validate_measured(f);
         seat_reap(f);
@@ -301,8 +317,7 @@ static void *control_thread(void *arg) {
         wait_for_something(f);
     }
     events_end(f);
-    f->now_ns = clock_now_ns();
-    while (f->unsent.count && clock_now_ns() - f->now_ns < NS_PER_S) unsent_retry(f);
+    unsent_flush(f);
     return NULL;
 }
 
@@ -310,7 +325,7 @@ static void *control_thread(void *arg) {
 
 static enum err open_parts(struct front *f) {
     enum err err = mailbox_open(MAILBOX_MAIL_MAX, &f->requests);
-    if (!err) err = mailbox_open(2 * CONNECTIONS_MAX, &f->cancels);
+    if (!err) err = mailbox_open(CANCELS_MAX, &f->cancels);
     if (!err) err = mailbox_open(INBOX_MAX, &f->inbox);
     if (!err) err = (f->metrics = metrics_new()) ? ERR_OK : ERR_NOMEM;
     if (!err) err = (f->seat_program = seat_program_path(f->config->seat_program)) ? ERR_OK : ERR_NOMEM;
@@ -319,9 +334,11 @@ static enum err open_parts(struct front *f) {
 }
 
 /* The lock also tells whether the folder can be used at all. A folder that can't be written (read-only, a full disk) is no
- * reason not to serve; a name that is no folder is a mistake in the configuration. */
-static enum err lock_cache(struct front *f, char *why, size_t why_size) {
+ * reason not to serve, with the cache off: who has no lock must not open the store. It is tried again before each start of a
+ * seat. A name that is no folder is a mistake in the configuration. */
+enum err front_lock_cache(struct front *f, char *why, size_t why_size) {
     struct stat st;
+    if (f->lock_fd >= 0) return ERR_OK;
     enum err err = store_lock(f->config->cache_dir, &f->lock_fd, why, why_size);
     bool is_folder = !stat(f->config->cache_dir, &st) && S_ISDIR(st.st_mode);
     if ((err == ERR_DISK_FULL || err == ERR_IO) && is_folder) {
@@ -374,7 +391,7 @@ enum err front_open(struct config *config, const struct front_sink *sink, struct
         snprintf(why, why_size, "the seat's program %s: %s", f->seat_program, strerror(errno));
         err = ERR_NOT_FOUND;
     }
-    if (!err) err = lock_cache(f, why, why_size);
+    if (!err) err = front_lock_cache(f, why, why_size);
     if (!err) err = first_scan(f, why, why_size);
     if (!err) {
         seat_ops_init(f);
@@ -400,9 +417,12 @@ enum err front_start(struct front *f) {
     return ERR_OK;
 }
 
+/* Counted, so that front_stop() can wait for who has not seen yet that it is closed: nothing comes after the last look. */
 enum err front_post(struct front *f, struct request *request) {
-    if (atomic_load(&f->closed)) return ERR_STOPPING;
-    return mailbox_post(f->requests, request);
+    atomic_fetch_add(&f->posting, 1);
+    enum err err = atomic_load(&f->closed) ? ERR_STOPPING : mailbox_post(f->requests, request);
+    atomic_fetch_sub(&f->posting, 1);
+    return err;
 }
 
 void front_cancel(struct front *f, uint64_t client) {
@@ -420,6 +440,7 @@ static void refuse_the_rest(struct front *f) {
         front_reply_error(f, q, ERR_STOPPING, RETRY_SHORT_S, "%s", err_text(ERR_STOPPING));
         request_free(q);
     }
+    unsent_flush(f);
 }
 
 void front_stop(struct front *f) {
@@ -428,6 +449,7 @@ void front_stop(struct front *f) {
     pthread_join(f->thread, NULL);
     f->started = false;
     atomic_store(&f->closed, true);
+    while (atomic_load(&f->posting)) sched_yield();
     refuse_the_rest(f);
 }
 

@@ -43,6 +43,7 @@ struct stream {
     bool moved;     /* a new token came since it was last submitted */
     bool must_move; /* it was there at a counted death: goes on alone until it has moved */
     uint32_t deaths, submits;
+    uint32_t unread; /* of the prompt, as STARTED said: counted as read with the first token */
     int32_t *tokens; /* all generated so far: the replay */
     uint32_t n_tokens, room;
     int64_t waits_since_ns; /* arrival, or when it was parked */
@@ -91,6 +92,8 @@ struct measuring { /* one model at a time */
     struct model *model;
     struct file_identity identity; /* of the file it looked at */
     bool greeted;                  /* READY came: what follows is the file's doing */
+    bool closed;                   /* it ended, or does so in a moment: how, says its status */
+    bool again;                    /* the first one was killed */
     bool second;                   /* with the pool that the first one allowed */
     struct admission_measure first;
     uint64_t op;
@@ -120,6 +123,7 @@ struct front {
     char *seat_program;
     _Atomic int readiness;
     _Atomic bool closed; /* nothing is taken any more */
+    _Atomic int posting; /* threads that are inside front_post() */
     int64_t now_ns;      /* of this round of the loop */
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
@@ -132,7 +136,7 @@ struct front {
     bool start_wanted; /* as soon as the last one is gone */
     bool first_seat_done;
     bool first_pending; /* the first model is being looked at or loaded */
-    uint64_t generation, last_op;
+    uint64_t generation;
     bool seat_greeted; /* READY came */
     char *engine, *engine_version;
     struct msg_stats stats;
@@ -145,6 +149,7 @@ struct front {
 
     struct list running; /* streams in the seat */
     uint32_t n_waiting;
+    uint64_t requests_bytes; /* prompts, tools and the like of all streams */
     uint64_t last_stream;
     int64_t idle_since_ns;
     int64_t turn_at_ns; /* ask turns again then */
@@ -157,6 +162,7 @@ struct front {
 
     enum stop_step stop;
     int64_t stop_deadline_ns;
+    uint64_t stop_mark; /* moves while blocks are being written */
     uint64_t stop_op;
 };
 
@@ -170,6 +176,8 @@ void front_reply_json(struct front *f, uint64_t client, int http_status,
 /* The same with further members: details as in struct reply, taken. */
 void front_reply_details(struct front *f, const struct request *q, enum err err, uint32_t retry_after_s,
                          char *details, const char *text);
+enum err front_lock_cache(struct front *f, char *why,
+                          size_t why_size); /* OK with lock_fd -1: the cache is off */
 void front_update_readiness(struct front *f);
 void front_scan(struct front *f); /* looks at the disk soon */
 uint64_t front_scan_ticket(
@@ -177,6 +185,7 @@ uint64_t front_scan_ticket(
 
 /* ---- seat.c ---- */
 void seat_ops_init(struct front *f);
+uint64_t seat_next_op(struct front *f);               /* answers find who asked by it: one counter for all */
 bool seat_send(struct front *f, const struct msg *m); /* false: there is no seat, or it is gone */
 void seat_receive(struct front *f);
 void seat_flush(struct front *f);
@@ -195,6 +204,7 @@ bool dispatch_cancel_client(struct front *f, uint64_t client); /* true: it was a
 void dispatch_waiting(struct front *f);                        /* signs of life for those who wait */
 void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_t retry_after_s,
                          const char *details, const char *text);
+void dispatch_refuse_not_auto(struct front *f);        /* whoever waits for what only the admin may bring */
 void dispatch_cancel_running(struct front *f);         /* a swap's deadline, on_deadline cancel */
 struct model *dispatch_default_model(struct front *f); /* what "default" means now; NULL */
 void stream_push(struct front *f, struct stream *t);   /* into its model's queue, by age */
@@ -206,8 +216,7 @@ uint32_t retry_after_s(const struct front *f, int64_t at_ns);
 /* ---- moves.c ---- */
 void moves_seat_died(struct front *f); /* every running stream goes back to its queue, or ends */
 void moves_parked(struct front *f, struct stream *t);
-bool moves_may_submit(struct front *f,
-                      const struct stream *t); /* survivors of a counted death go on one at a time */
+struct stream *moves_next(struct front *f, struct model *m); /* whom to submit now; NULL: nobody */
 
 /* ---- validate.c ---- */
 enum verdict { VERDICT_OK, VERDICT_PENDING, VERDICT_NO };

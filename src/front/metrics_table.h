@@ -10,6 +10,8 @@
     X(TOKENS_GENERATED, COUNTER, "tokens_total", "kind=\"generated\"", "")                                   \
     X(STREAMS_RUNNING, GAUGE, "streams_running", "", "requests in the seat")                                 \
     X(REQUESTS_WAITING, GAUGE, "requests_waiting", "", "requests that wait for any model")                   \
+    X(REQUESTS_BYTES, GAUGE, "requests_bytes", "",                                                           \
+      "prompts, tools and schemas of waiting and running requests")                                          \
     X(STREAMS_PARKED, COUNTER, "streams_parked_total", "", "streams that a swap parked")                     \
     X(STREAMS_RESUBMITTED, COUNTER, "streams_resubmitted_total", "",                                         \
       "streams that went on in another seat process")                                                        \

@@ -3,7 +3,9 @@
  *
  * Deaths are counted, because one request may be what kills the engine. A stream that brought no new token since it was last
  * submitted counts a death; at the second one it ends. When a death was counted nobody knows yet whose fault it was: the
- * survivors then go on one at a time, each alone among those that have not moved, until each has brought a token. */
+ * survivors then go on one at a time, each alone among those that have not moved, until each has brought a token. Those that
+ * have lost a life go first, while the seat is empty: else a neighbour that brings a token each time and then ends the
+ * process would take a long prefill's second life too. */
 #include "base/log.h"
 #include "base/must.h"
 #include "front/front_impl.h"
@@ -19,6 +21,7 @@ void moves_parked(struct front *f, struct stream *t) {
     t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
     metrics_add(f->metrics, METRIC_STREAMS_PARKED, 1);
     if (swap_busy(&f->swap)) f->swap.record.parked++;
+    t->must_move = t->must_move || t->deaths;
     stream_push(f, t);
 }
 
@@ -36,7 +39,7 @@ void moves_seat_died(struct front *f) {
             continue;
         }
         if (!t->moved) t->deaths++;
-        t->must_move = t->must_move || counted;
+        t->must_move = t->must_move || counted || t->deaths;
         t->waits_since_ns = f->now_ns;
         t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
         stream_push(f, t);
@@ -48,13 +51,14 @@ void moves_seat_died(struct front *f) {
     }
 }
 
-bool moves_may_submit(struct front *f, const struct stream *t) {
+struct stream *moves_next(struct front *f, struct model *m) {
     LIST_EACH(&f->running, struct stream, node, r) {
-        if (r->must_move && !r->ended) return false; /* one of them is being tried */
+        if (r->must_move && !r->ended) return NULL; /* one of them is being tried */
     }
-    if (t->must_move) return true;
-    LIST_EACH(&t->model->waiting, struct stream, node, w) {
-        if (w->must_move) return false; /* they are older and stand before it; never overtaken */
+    struct stream *next = NULL;
+    LIST_EACH(&m->waiting, struct stream, node, w) {
+        if (!w->submits) break; /* those that have run stand before those that have not */
+        if (w->must_move && (!next || w->deaths > next->deaths)) next = w;
     }
-    return true;
+    return next ? next : LIST_ENTRY(list_first(&m->waiting), struct stream, node);
 }

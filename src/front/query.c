@@ -24,7 +24,7 @@ static void send(struct front *f, struct query *q) {
     const struct request *r = q->request;
     static char nothing[] = "";
     struct msg m = {.type = MSG_TYPE_QUERY};
-    uint64_t op = ++f->last_op;
+    uint64_t op = seat_next_op(f);
     if (r->verb == REQUEST_FAULT) {
         m.type = MSG_TYPE_FAULT;
         m.fault =

@@ -38,6 +38,7 @@ void registry_set_state(struct registry *r, struct model *m, enum model_state to
     mem_free(m->reason);
     m->reason = copy;
     m->state = to;
+    m->condemned = false;
     if (from != to) r->on_change(r->ctx, m, from);
 }
 
@@ -46,6 +47,11 @@ void registry_fail(struct registry *r, struct model *m, int64_t now_ns, const ch
     if (m->cooldown_ns > MODEL_COOLDOWN_MAX_NS) m->cooldown_ns = MODEL_COOLDOWN_MAX_NS;
     m->cooldown_until_ns = now_ns + m->cooldown_ns;
     registry_set_state(r, m, MODEL_FAILED, reason);
+}
+
+void registry_condemn(struct registry *r, struct model *m, const char *reason) {
+    registry_set_state(r, m, MODEL_INVALID, reason);
+    m->condemned = true;
 }
 
 bool registry_cooling(struct registry *r, struct model *m, int64_t now_ns) {
@@ -97,8 +103,10 @@ static enum err settings_apply(struct registry *r, struct model *m) {
     bool repack = section && section->repack;
     uint64_t pool = section ? section->pool_bytes : 0;
     uint32_t context = section && section->context ? section->context : r->config->context;
-    if (kv != m->kv || repack != m->repack || pool != m->pool_bytes || context != m->context)
+    if (kv != m->kv || repack != m->repack || pool != m->pool_bytes || context != m->context) {
         m->measure.known = false;
+        if (m->condemned) registry_set_state(r, m, MODEL_AVAILABLE, NULL); /* it may have been the KV type */
+    }
     m->kv = kv;
     m->repack = repack;
     m->context = context;
@@ -172,7 +180,8 @@ static enum err model_add(struct registry *r, const struct scan_found *f, struct
     r->models = grown;
     struct model *m = mem_alloc(sizeof *m);
     if (!m) return ERR_NOMEM;
-    *m = (struct model){.id = mem_strdup(f->id), .state = MODEL_GONE, .left_seat_ns = INT64_MIN};
+    *m =
+        (struct model){.id = mem_strdup(f->id), .state = MODEL_GONE, .left_seat_ns = INT64_MIN, .seen = true};
     list_init(&m->waiting);
     if (!m->id) {
         model_free(m);
@@ -202,13 +211,12 @@ static enum err model_update(struct registry *r, struct model *m, const struct s
     enum err err = changed ? text_replace(&m->path, f->path) : ERR_OK;
     if (!err && template_changed) err = text_replace(&m->template_source, f->template_source);
     if (err) return err;
-    m->seen = true;
     m->file_gone = f->err == ERR_NOT_FOUND;
+    if (!f->err) m->info = f->info;
     if (changed) {
         m->measure.known = false;
         m->identity = f->identity;
         m->created_s = f->created_s;
-        if (!f->err) m->info = f->info;
         m->cooldown_ns = 0;
     }
     if (m->state == MODEL_SEATED || m->state == MODEL_LOADING)
@@ -217,10 +225,19 @@ static enum err model_update(struct registry *r, struct model *m, const struct s
         if (m->state != MODEL_GONE) registry_set_state(r, m, MODEL_GONE, f->reason);
     } else if (f->err) {
         if (m->state != MODEL_INVALID || changed) registry_set_state(r, m, MODEL_INVALID, f->reason);
-    } else if (m->state == MODEL_GONE || (changed && m->state != MODEL_AVAILABLE)) {
+    } else if (m->state == MODEL_GONE || (m->state == MODEL_INVALID && !m->condemned) ||
+               (changed && m->state != MODEL_AVAILABLE)) {
         registry_set_state(r, m, MODEL_AVAILABLE, NULL);
     }
     return ERR_OK;
+}
+
+static bool in_unread_folder(const struct scan_result *result, const struct model *m) {
+    for (uint32_t i = 0; i < result->n_unread; i++) {
+        size_t n = strlen(result->unread[i]);
+        if (m->path && !strncmp(m->path, result->unread[i], n) && m->path[n] == '/') return true;
+    }
+    return false;
 }
 
 enum err registry_apply(struct registry *r, const struct scan_result *result,
@@ -228,17 +245,20 @@ enum err registry_apply(struct registry *r, const struct scan_result *result,
     enum err err = ERR_OK;
     for (uint32_t i = 0; i < r->n_models; i++) r->models[i]->seen = false;
     for (uint32_t i = 0; !err && i < result->n_found; i++) {
+        const struct scan_found *f = &result->found[i];
         struct model *m = NULL;
         for (uint32_t k = 0; k < r->n_models && !m; k++)
-            if (!strcmp(r->models[k]->id, result->found[i].id)) m = r->models[k];
-        if (!m) err = model_add(r, &result->found[i], &m);
-        if (!err) err = model_update(r, m, &result->found[i]);
+            if (!strcmp(r->models[k]->id, f->id)) m = r->models[k];
+        if (m) m->seen = true;
+        if (f->err == ERR_NOMEM) continue; /* our own want says nothing of the file */
+        if (!m) err = model_add(r, f, &m);
+        if (!err) err = model_update(r, m, f);
     }
     if (err) return err; /* what was not looked at is not gone */
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->n_models; i++) {
         struct model *m = r->models[i];
-        if (!m->seen) {
+        if (!m->seen && !in_unread_folder(result, m)) {
             m->file_gone = true;
             bool sits = m->state == MODEL_SEATED || m->state == MODEL_LOADING;
             if (!sits && m->state != MODEL_GONE) registry_set_state(r, m, MODEL_GONE, "its file is gone");

@@ -3,7 +3,8 @@
  *   AVAILABLE --swap--> LOADING --> SEATED --swap--> AVAILABLE
  *   LOADING --> FAILED, until it has cooled down
  *   any but LOADING and SEATED --its file went--> GONE, forgotten when nothing refers to it
- *   any but LOADING and SEATED --can never be loaded--> INVALID, until its file changes
+ *   any but LOADING and SEATED --can't be loaded--> INVALID, until the look that said so says otherwise: the scan's next
+ *       one that can read it; for a measuring seat's word (condemned) another file or other settings
  *
  * A state is changed by registry_set_state() only. Pure data: what is on the disk comes from scan.h.
  * Thread: the control thread's (before front_start: the main thread's). */
@@ -26,7 +27,8 @@ struct model {
     char *aliases[MODEL_ALIASES_MAX];
     uint32_t n_aliases;
     enum model_state state;
-    char *reason; /* of FAILED, INVALID, GONE; else NULL */
+    char *reason;   /* of FAILED, INVALID, GONE; else NULL */
+    bool condemned; /* INVALID by a measuring seat: the scan, who found nothing wrong, can't undo it */
     int64_t cooldown_until_ns, cooldown_ns;
     struct file_identity identity;
     int64_t created_s;
@@ -71,6 +73,8 @@ struct model *registry_first(const struct registry *r);          /* the first th
 void registry_set_state(struct registry *r, struct model *m, enum model_state to, const char *reason);
 /* A load that failed: FAILED, and no other try before the cool-down is over. */
 void registry_fail(struct registry *r, struct model *m, int64_t now_ns, const char *reason);
+/* INVALID, because an engine that looked at the file says so. */
+void registry_condemn(struct registry *r, struct model *m, const char *reason);
 /* AVAILABLE once more when the cool-down is over; true while it still lasts. */
 bool registry_cooling(struct registry *r, struct model *m, int64_t now_ns);
 

@@ -1,5 +1,6 @@
 /* reload.c - SIGHUP and POST /admin/reload: the configuration is read again on the scan thread, because that blocks on the
  * disk. What can change at run time does, the rest is named; an invalid file changes nothing. */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,37 +10,40 @@
 
 struct reload_job {
     struct front *front; /* its config (immutable), scan and inbox only: this runs on the scan thread */
-    uint64_t client;
+    struct mail *mail;   /* the answer, there from the beginning: somebody waits for it */
 };
 
 static void reload_read(void *arg) {
     struct reload_job *job = arg;
     struct front *f = job->front;
-    struct mail *mail = mem_alloc(sizeof *mail);
-    if (mail) {
-        bool help;
-        mail->kind = MAIL_RELOADED;
-        mail->client = job->client;
-        enum err err =
-            config_load(f->config->argc, f->config->argv, &mail->config, &help, mail->why, sizeof mail->why);
-        if (!err && mail->config) err = scan_set_sections(f->scan, mail->config);
-        if (err && mail->config) {
-            config_free(TAKE(mail->config));
-            snprintf(mail->why, sizeof mail->why, "%s", err_text(err));
-        }
-        if (mailbox_post(f->inbox, mail)) {
+    struct mail *mail = job->mail;
+    bool help;
+    enum err err =
+        config_load(f->config->argc, f->config->argv, &mail->config, &help, mail->why, sizeof mail->why);
+    if (!err && mail->config) err = scan_set_sections(f->scan, mail->config);
+    if (err && mail->config) {
+        config_free(TAKE(mail->config));
+        snprintf(mail->why, sizeof mail->why, "%s", err_text(err));
+    }
+    while (mailbox_post(f->inbox, mail)) { /* full: the control thread is taking mail out */
+        if (atomic_load(&f->closed)) {
             config_free(mail->config);
             mem_free(mail);
+            break;
         }
+        sched_yield();
     }
     mem_free(job);
 }
 
 void reload_begin(struct front *f, uint64_t client) {
     struct reload_job *job = mem_alloc(sizeof *job);
-    if (job) *job = (struct reload_job){.front = f, .client = client};
-    if (job && !scan_job(f->scan, reload_read, job)) return;
+    struct mail *mail = mem_alloc(sizeof *mail);
+    if (mail) *mail = (struct mail){.kind = MAIL_RELOADED, .client = client};
+    if (job) *job = (struct reload_job){.front = f, .mail = mail};
+    if (job && mail && !scan_job(f->scan, reload_read, job)) return;
     mem_free(job);
+    mem_free(mail);
     if (client) (void)front_reply(f, reply_error(client, ERR_QUEUE_FULL, "too many reloads at once"));
 }
 

@@ -59,6 +59,8 @@ void scan_result_free(struct scan_result *r) {
         mem_free(r->found[i].template_source);
     }
     mem_free(r->found);
+    for (uint32_t i = 0; i < r->n_unread; i++) mem_free(r->unread[i]);
+    mem_free(r->unread);
     mem_free(r);
 }
 
@@ -196,14 +198,24 @@ static enum err found_add(struct scan *s, struct scan_result *r, const char *id,
     return err;
 }
 
+static enum err unread_add(struct scan_result *r, const char *folder) {
+    char **grown = mem_realloc(r->unread, (r->n_unread + 1) * sizeof *grown);
+    if (!grown) return ERR_NOMEM;
+    r->unread = grown;
+    if (!(r->unread[r->n_unread] = mem_strdup(folder))) return ERR_NOMEM;
+    r->n_unread++;
+    return ERR_OK;
+}
+
 static enum err folder_look(struct scan *s, struct scan_result *r, const char *folder) {
     struct dirent **names = NULL;
     int n = scandir(folder, &names, NULL, alphasort);
     if (n < 0) {
+        bool gone = errno == ENOENT || errno == ENOTDIR; /* it may come */
         static struct log_limit limit = LOG_LIMIT(1);
         if (log_limit_pass(&limit))
             log_warn("models.folder", "folder=%s error=%s", log_q(folder), log_q(strerror(errno)));
-        return ERR_OK; /* it may come */
+        return gone ? ERR_OK : unread_add(r, folder);
     }
     enum err err = ERR_OK;
     for (int i = 0; i < n; i++) {
@@ -211,8 +223,9 @@ static enum err folder_look(struct scan *s, struct scan_result *r, const char *f
         struct stat st;
         AUTO(mem_freep) char *path = mem_printf("%s/%s", folder, names[i]->d_name);
         if (!path) err = ERR_NOMEM;
-        if (!err && id_of_file(names[i]->d_name, id, sizeof id) && id_allowed(id) && !stat(path, &st) &&
-            S_ISREG(st.st_mode))
+        /* What can't be looked at is a model with a reason; what is no file is none. */
+        if (!err && id_of_file(names[i]->d_name, id, sizeof id) && id_allowed(id) &&
+            (stat(path, &st) ? errno != ENOENT : S_ISREG(st.st_mode)))
             err = found_add(s, r, id, path);
         free(names[i]); /* scandir's own memory */
     }

@@ -20,7 +20,7 @@ struct scan_found {
     char *id, *path;
     struct file_identity identity;
     int64_t created_s; /* the file's modification time: what OpenAI's `created` says */
-    enum err err;      /* OK: info holds. Else reason says why it can never be loaded */
+    enum err err; /* OK: info holds. NOMEM: it was not looked at. Else reason says why it can't be loaded */
     char reason[320];
     struct gguf_info info;
     char *template_source; /* a section's Jinja file, NULL: none */
@@ -28,7 +28,9 @@ struct scan_found {
 struct scan_result {
     struct scan_found *found; /* by id */
     uint32_t n_found;
-    bool limited; /* more than MODELS_MAX */
+    bool limited;  /* more than MODELS_MAX */
+    char **unread; /* folders that are there and could not be read: what is in them is not known */
+    uint32_t n_unread;
 };
 void scan_result_free(struct scan_result *r);
 

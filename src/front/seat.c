@@ -77,6 +77,7 @@ static void say_restart(struct front *f, const char *why) {
 static void died(struct front *f, const char *why) {
     if (f->stop >= STOP_SAVE) {
         drop(f, false);
+        moves_seat_died(f); /* those that it never let go */
         stop_seat_gone(f);
         return;
     }
@@ -107,9 +108,13 @@ void seat_kill(struct front *f, const char *why) {
 /* ---- starting one ---- */
 
 static void hello(struct front *f) {
+    char why[512];
+    static char no_cache[] = "";
+    enum err err = front_lock_cache(f, why, sizeof why);
+    if (err) log_error("cache.off", "dir=%s why=%s", log_q(f->config->cache_dir), log_q(why));
     struct msg m = {.type = MSG_TYPE_HELLO,
                     .hello = {.generation = f->generation,
-                              .cache_dir = f->config->cache_dir,
+                              .cache_dir = f->lock_fd >= 0 ? f->config->cache_dir : no_cache,
                               .cache_disk_bytes = f->settings.cache_disk_bytes,
                               .cache_write_per_day_bytes = f->settings.cache_write_per_day_bytes,
                               .debug = f->config->debug,
@@ -134,6 +139,10 @@ static void start_now(struct front *f) {
 }
 
 /* ---- talking ---- */
+
+uint64_t seat_next_op(struct front *f) {
+    return ++f->swap.last_op;
+}
 
 bool seat_send(struct front *f, const struct msg *m) {
     if (!f->seat) return false;
@@ -237,10 +246,7 @@ int64_t seat_hang_deadline_ns(const struct front *f) {
 void seat_look_for_hangs(struct front *f) {
     if (f->now_ns < seat_hang_deadline_ns(f)) return;
     seat_kill(f, "a decode showed no sign of life");
-    if (!f->stop)
-        swap_on_death(&f->swap, "a decode hung", f->now_ns);
-    else
-        stop_seat_gone(f);
+    swap_on_death(&f->swap, "a decode hung", f->now_ns);
 }
 
 /* ---- what the swap orders ---- */

@@ -156,6 +156,10 @@ bool seat_process_reap(struct seat_process *p, int64_t now_ns) {
     return p->reaped;
 }
 
+bool seat_process_was_killed(const struct seat_process *p) {
+    return p->reaped && WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL;
+}
+
 const char *seat_process_status(const struct seat_process *p, char *room, size_t room_size) {
     if (!p->reaped)
         snprintf(room, room_size, "still running");

@@ -23,6 +23,8 @@ void seat_process_kill(struct seat_process *p); /* SIGKILL; closes the channel *
 /* Closes the channel, upon which a seat ends by itself; SIGKILL when it has not by kill_at_ns (see reap). */
 void seat_process_end(struct seat_process *p, int64_t kill_at_ns);
 bool seat_process_reap(struct seat_process *p, int64_t now_ns); /* true: the process is gone */
+bool seat_process_was_killed(
+    const struct seat_process *p); /* reaped, and SIGKILL ended it: somebody else's doing */
 /* "signal 9", "status 1", "still running"; in the given room. */
 const char *seat_process_status(const struct seat_process *p, char *room, size_t room_size);
 void seat_process_free(struct seat_process *p); /* kills and waits when it is not reaped; NULL is fine */

@@ -5,13 +5,19 @@
 #include "base/log.h"
 #include "front/front_impl.h"
 
-#define STOP_SAVE_LIMIT_NS (10 * NS_PER_S) /* without a sign that blocks are being written */
+#define STOP_SAVE_LIMIT_NS                                                                                   \
+    (10 * NS_PER_S) /* without a sign that blocks are being written, or --step-timeout */
 #define STOP_EXIT_LIMIT_NS (5 * NS_PER_S)
 
 static void step(struct front *f, enum stop_step to, int64_t limit_ns) {
     log_info("stop", "step=%d running=%zu", (int)to, f->running.count);
     f->stop = to;
     f->stop_deadline_ns = f->now_ns + limit_ns;
+}
+
+static int64_t save_limit_ns(const struct front *f) {
+    int64_t step_ns = f->swap.settings.step_timeout_ns;
+    return step_ns < STOP_SAVE_LIMIT_NS ? step_ns : STOP_SAVE_LIMIT_NS;
 }
 
 static void fail_waiting(struct front *f) {
@@ -43,14 +49,14 @@ static void save(struct front *f) {
         step(f, STOP_DONE, 0);
         return;
     }
-    struct msg m = {.type = MSG_TYPE_STOP, .stop.op = f->stop_op = ++f->last_op};
-    step(f, STOP_SAVE, STOP_SAVE_LIMIT_NS);
+    struct msg m = {.type = MSG_TYPE_STOP, .stop.op = f->stop_op = seat_next_op(f)};
+    step(f, STOP_SAVE, save_limit_ns(f));
     (void)seat_send(f, &m);
 }
 
 static void park(struct front *f) {
-    struct msg m = {.type = MSG_TYPE_PARK, .park.op = f->stop_op = ++f->last_op};
-    step(f, STOP_PARK, STOP_SAVE_LIMIT_NS);
+    struct msg m = {.type = MSG_TYPE_PARK, .park.op = f->stop_op = seat_next_op(f)};
+    step(f, STOP_PARK, save_limit_ns(f));
     (void)seat_send(f, &m);
 }
 
@@ -68,8 +74,10 @@ void stop_seat_gone(struct front *f) {
 }
 
 void stop_msg(struct front *f, const struct msg *m) {
-    if (m->type == MSG_TYPE_STATS && f->stop == STOP_SAVE && m->stats.dirty_bytes)
-        f->stop_deadline_ns = f->now_ns + STOP_SAVE_LIMIT_NS; /* a slow disk, but it writes */
+    uint64_t mark = m->type == MSG_TYPE_STATS ? m->stats.dirty_bytes + m->stats.blocks_written : f->stop_mark;
+    if (mark != f->stop_mark && f->stop == STOP_SAVE)
+        f->stop_deadline_ns = f->now_ns + save_limit_ns(f); /* a slow disk, but it writes */
+    f->stop_mark = mark;
     if (m->type != MSG_TYPE_REPLY || m->reply.op != f->stop_op) return;
     if (f->stop == STOP_SAVE) step(f, STOP_EXIT, STOP_EXIT_LIMIT_NS);
 }

@@ -42,15 +42,20 @@ static void set_state(struct swap *s, enum swap_state to) {
     log_info("swap.state", "from=%s to=%s model=%s", STATE_NAMES[s->state], STATE_NAMES[to],
              s->record.id ? log_q(s->record.to) : "-");
     s->state = to;
+    s->no_process = false;
 }
 
 /* The time of the step that ends here goes into the record. */
-static void step_enter(struct swap *s, enum swap_step step, int64_t limit_ns, int64_t now_ns) {
+static void step_set(struct swap *s, enum swap_step step, int64_t limit_ns, int64_t now_ns) {
     if (s->record.id && s->step != STEP_NONE) s->record.step_ns[s->step] += now_ns - s->step_since_ns;
     s->step = step;
     s->step_since_ns = now_ns;
     s->step_deadline_ns = limit_ns ? now_ns + limit_ns : INT64_MAX;
     s->permille = 0;
+}
+
+static void step_enter(struct swap *s, enum swap_step step, int64_t limit_ns, int64_t now_ns) {
+    step_set(s, step, limit_ns, now_ns);
     s->ops->changed(s->ops->ctx);
 }
 
@@ -70,8 +75,9 @@ static void send_op(struct swap *s, struct msg *m, uint64_t *op_field) {
 
 /* ---- the end of an operation ---- */
 
+/* Nobody is told before the record is closed: it would look like an operation at its very beginning. */
 static void finish(struct swap *s, enum swap_outcome outcome, int64_t now_ns) {
-    step_enter(s, STEP_NONE, 0, now_ns);
+    step_set(s, STEP_NONE, 0, now_ns);
     struct swap_record *r = &s->record;
     if (!r->id) return; /* a seat that came back to an empty place */
     r->outcome = outcome;
@@ -79,7 +85,7 @@ static void finish(struct swap *s, enum swap_outcome outcome, int64_t now_ns) {
     if (outcome == SWAP_OK && s->to) swap_cost_learn(s);
     if (r->cause == SWAP_CAUSE_ADMIN || r->cause == SWAP_CAUSE_TURN)
         s->history[s->n_history++ % SWAP_HISTORY] = *r;
-    if (outcome == SWAP_OK && r->cause == SWAP_CAUSE_ADMIN) s->hold_until_ns = now_ns + s->hold_ns;
+    if (outcome == SWAP_OK && s->hold_ns) s->hold_until_ns = now_ns + s->hold_ns;
     struct swap_record done = *r;
     *r = (struct swap_record){0};
     s->from = s->to = NULL;
@@ -117,8 +123,8 @@ static void start_begin(struct swap *s, int64_t now_ns) {
 static void give_up(struct swap *s, int64_t now_ns) {
     bool restart = s->loaded || !s->alive;
     if (s->loaded && s->alive) s->ops->kill(s->ops->ctx, "half-made model");
-    finish(s, SWAP_GAVE_UP, now_ns);
     set_state(s, SWAP_FAILED);
+    finish(s, SWAP_GAVE_UP, now_ns);
     if (restart) start_begin(s, now_ns); /* the store wants an owner also while nothing can be seated */
     s->ops->changed(s->ops->ctx);
 }
@@ -208,14 +214,16 @@ static void on_unloaded(struct swap *s, const struct msg_unloaded *m, int64_t no
 
 /* ---- taking the seat ---- */
 
-/* The memory is looked at again between unload and load: it may have changed since the swap was allowed. The way back is
- * tried whatever the figures say: it did fit. */
+/* The memory is looked at again between unload and load: it may have changed since the swap was allowed. The model that sat
+ * there is tried whatever the figures say, on the way back and after a death: it did fit. (Its file may have been touched or
+ * its settings reloaded while it sat, and then there are no figures.) */
 static bool plan_target(struct swap *s, int64_t now_ns) {
     struct admission plan = {0};
     char why[512] = "";
     enum err err = s->ops->plan(s->ops->ctx, target_of(s), &plan, why, sizeof why);
     s->pool_bytes = plan.pool_bytes;
-    if (err && s->rolling_back && s->configured.pool_bytes) {
+    bool returns = s->rolling_back || s->record.cause == SWAP_CAUSE_RECOVER;
+    if (err && returns && s->configured.pool_bytes) {
         s->pool_bytes = s->configured.pool_bytes;
         err = ERR_OK;
     }
@@ -225,15 +233,15 @@ static bool plan_target(struct swap *s, int64_t now_ns) {
 
 static void load_begin(struct swap *s, int64_t now_ns) {
     struct model *m = target_of(s);
-    if (!plan_target(s, now_ns)) return;
-    if (m->state != MODEL_LOADING) {
-        if (m->state == MODEL_GONE) { /* only on the way back: its file went while it sat */
-            load_failed(s, ERR_NOT_FOUND, "its file is gone", now_ns);
-            return;
-        }
-        registry_set_state(s->registry, m, MODEL_LOADING, NULL);
+    if (m->state == MODEL_GONE ||
+        m->state == MODEL_INVALID) { /* its file went or broke since the swap was allowed */
+        load_failed(s, m->state == MODEL_GONE ? ERR_NOT_FOUND : ERR_MODEL_INVALID, m->reason, now_ns);
+        return;
     }
+    if (!plan_target(s, now_ns)) return;
+    if (m->state != MODEL_LOADING) registry_set_state(s->registry, m, MODEL_LOADING, NULL);
     s->load_tries++;
+    s->kv = m->kv;
     state_of_step(s, SWAP_LOADING);
     step_enter(s, STEP_LOAD, s->settings.load_timeout_ns, now_ns);
     static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
@@ -272,7 +280,7 @@ static void on_configured(struct swap *s, struct msg_configured *m, int64_t now_
     *m = (struct msg_configured){0}; /* its strings are ours */
     s->seated = s->last_seated = target;
     s->seated_since_ns = now_ns;
-    s->hold_until_ns = 0;
+    if (s->record.cause != SWAP_CAUSE_RECOVER && !s->rolling_back) s->hold_until_ns = 0;
     s->record.memory_after_bytes = s->configured.memory_bytes;
     s->seated_cost_bytes = target->measure.weights_bytes + s->configured.compute_bytes +
                            target->measure.base_bytes_per_token * s->configured.n_cells +
@@ -295,7 +303,8 @@ static void target_failed(struct swap *s, enum err err, const char *why, int64_t
 }
 
 static void load_failed(struct swap *s, enum err err, const char *why, int64_t now_ns) {
-    if (s->rolling_back && s->load_tries < SWAP_LOAD_TRIES) {
+    bool began = target_of(s)->state == MODEL_LOADING; /* else another process would not help */
+    if (s->rolling_back && began && s->load_tries < SWAP_LOAD_TRIES) {
         process_level(s, "the way back failed", now_ns);
         return;
     }
@@ -325,6 +334,14 @@ static void load_failed(struct swap *s, enum err err, const char *why, int64_t n
 
 bool swap_busy(const struct swap *s) {
     return s->record.id != 0;
+}
+
+struct model *swap_next(const struct swap *s) {
+    return swap_busy(s) ? target_of(s) : s->seated;
+}
+
+void swap_raise_hold(struct swap *s, int64_t hold_ns) {
+    if (hold_ns > s->hold_ns) s->hold_ns = hold_ns;
 }
 
 uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_ns) {
@@ -366,7 +383,8 @@ static void on_ready(struct swap *s, int64_t now_ns) {
         after_unload(s, now_ns);
     } else {
         step_enter(s, STEP_NONE, 0, now_ns);
-        if (s->state == SWAP_STARTING) set_state(s, SWAP_EMPTY); /* FAILED stays, with a process */
+        /* A model that could not be seated stays FAILED, with a process; the want of one is over. */
+        if (s->state == SWAP_STARTING || s->no_process) set_state(s, SWAP_EMPTY);
         s->ops->changed(s->ops->ctx);
     }
 }
@@ -472,6 +490,7 @@ void swap_on_death(struct swap *s, const char *why, int64_t now_ns) {
         if (m->state != MODEL_GONE) s->to = m;
         s->from = NULL;
         s->load_tries = 0;
+        s->hold_ns = 0;
         s->expected_ns = swap_cost_ns(s, NULL, s->to);
         s->record = (struct swap_record){.id = ++s->last_id,
                                          .cause = SWAP_CAUSE_RECOVER,
@@ -481,7 +500,10 @@ void swap_on_death(struct swap *s, const char *why, int64_t now_ns) {
         if (s->to) snprintf(s->record.to, sizeof s->record.to, "%s", s->to->id);
         start_begin(s, now_ns);
     } else {
-        if (s->never_ready >= SWAP_START_TRIES && s->state != SWAP_FAILED) set_state(s, SWAP_FAILED);
+        if (s->never_ready >= SWAP_START_TRIES && s->state != SWAP_FAILED) {
+            set_state(s, SWAP_FAILED);
+            s->no_process = true;
+        }
         start_begin(s, now_ns);
     }
 }

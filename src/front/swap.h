@@ -122,7 +122,10 @@ struct swap {
     uint64_t seated_cost_bytes;       /* weights, cells, compute of what is loaded */
     struct msg_configured configured; /* of the seated model; strings owned */
 
-    uint64_t last_id, last_op;
+    uint64_t last_id;
+    uint64_t last_op; /* of everything that is asked of the seat, whoever asks: seat_next_op() */
+    bool no_process;  /* FAILED only because no process gets ready */
+    enum kv_type kv;  /* of what was loaded: a reload counts from the next load on */
     uint32_t starts_failed, never_ready; /* processes in a row that ended soon; that ended before READY */
     int64_t start_at_ns;                 /* STEP_START: not before */
     bool start_asked;
@@ -152,11 +155,15 @@ void swap_mark_failed(
 struct swap_order {
     struct model *to; /* NULL: empty the seat */
     enum swap_cause cause;
-    int64_t drain_timeout_ns, hold_ns;
+    int64_t drain_timeout_ns;
+    int64_t hold_ns; /* the new model, or nobody, keeps the seat that long; 0: none */
     bool cancel_at_deadline;
 };
 /* Not while busy; to must have been validated and not be seated. Returns the operation's id. */
 uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_ns);
+struct model *swap_next(const struct swap *s); /* who sits when what is under way is over; NULL: nobody */
+void swap_raise_hold(struct swap *s,
+                     int64_t hold_ns); /* for who joins: the operation under way holds at least so long */
 
 void swap_on_msg(struct swap *s, struct msg *m,
                  int64_t now_ns); /* answers of operations, READY, PROGRESS, STATS */

@@ -76,6 +76,20 @@ static bool conflicts(const struct front *f, const struct model *to) {
     return first && first->to != to;
 }
 
+/* How long an admin's swap keeps what it brought. */
+static int64_t hold_of(const struct front *f, const struct model *to, const struct request *q) {
+    if (q->hold_ns >= 0) return q->hold_ns;
+    return turns_stay_ns(&f->settings.turns, swap_cost_ns(&f->swap, f->swap.seated, to));
+}
+
+static void join(struct front *f, struct swap_wait *w, uint64_t id) {
+    w->id = id;
+    w->joined = true;
+    if (!w->request) return;
+    swap_raise_hold(&f->swap, hold_of(f, w->to, w->request));
+    if (!w->request->wait) wait_answer_begun(f, w);
+}
+
 void turn_swap_request(struct front *f, struct request *q) {
     struct model *to = NULL;
     if (q->verb == REQUEST_SWAP) {
@@ -107,11 +121,7 @@ void turn_swap_request(struct front *f, struct request *q) {
     list_push_back(&f->swap_waits, &w->node);
     bool seated_and_quiet = !swap_busy(&f->swap) && to == f->swap.seated;
     if (to && !seated_and_quiet) w->ticket = front_scan_ticket(f);
-    if (swap_busy(&f->swap) && f->swap.to == to && !f->swap.rolling_back) {
-        w->id = f->swap.record.id;
-        w->joined = true;
-        if (!q->wait) wait_answer_begun(f, w);
-    }
+    if (swap_busy(&f->swap) && f->swap.to == to && !f->swap.rolling_back) join(f, w, f->swap.record.id);
     f->schedule = true;
 }
 
@@ -138,13 +148,11 @@ void turn_fail_waits(struct front *f, enum err err, const char *text) {
 /* ---- beginning ---- */
 
 static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, const struct request *q) {
-    int64_t cost = swap_cost_ns(&f->swap, f->swap.seated, to);
     struct swap_order order = {.to = to,
                                .cause = cause,
                                .drain_timeout_ns = f->settings.drain_timeout_ns,
-                               .hold_ns = turns_stay_ns(&f->settings.turns, cost)};
+                               .hold_ns = q ? hold_of(f, to, q) : 0};
     if (q && q->drain_timeout_ns >= 0) order.drain_timeout_ns = q->drain_timeout_ns;
-    if (q && q->hold_ns >= 0) order.hold_ns = q->hold_ns;
     if (q) order.cancel_at_deadline = q->cancel_on_deadline;
     if (to) to->look_ticket = 0;
     f->turn_at_ns = INT64_MAX;
@@ -153,10 +161,7 @@ static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, 
 
 static void join_all(struct front *f, struct swap_wait *first, struct model *to) {
     LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {
-        if (w->id || w->to != to || w == first) continue;
-        w->id = first->id;
-        w->joined = true;
-        if (w->request && !w->request->wait) wait_answer_begun(f, w);
+        if (!w->id && w->to == to && w != first) join(f, w, first->id);
     }
 }
 
@@ -225,6 +230,13 @@ static bool may_run(struct front *f, struct model *m) {
     return m->state == MODEL_AVAILABLE && m->measure.known;
 }
 
+static bool only_parked(const struct model *m) {
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        if (!t->submits) return false;
+    }
+    return true;
+}
+
 static void note_idle(struct front *f, bool has_work) {
     if (has_work)
         f->idle_since_ns = INT64_MAX;
@@ -256,6 +268,7 @@ void turn_schedule(struct front *f) {
     bool has_work = f->running.count || (seated && seated->waiting.count);
     note_idle(f, has_work);
     if (admin_step(f) || f->stop) return;
+    dispatch_refuse_not_auto(f);
     static struct turns_queue queues[MODELS_MAX];
     static struct model *models[MODELS_MAX];
     uint32_t n = 0;
@@ -265,7 +278,8 @@ void turn_schedule(struct front *f) {
         struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
         queues[n] = (struct turns_queue){.oldest_ns = first->waits_since_ns,
                                          .left_seat_ns = m->left_seat_ns,
-                                         .swap_ns = swap_cost_ns(&f->swap, seated, m)};
+                                         .swap_ns = swap_cost_ns(&f->swap, seated, m),
+                                         .parked = only_parked(m)};
         models[n++] = m;
     }
     struct turns_input in = {.now_ns = f->now_ns,
@@ -300,6 +314,23 @@ static void count_swap(struct front *f, const struct swap_record *r) {
     metrics_observe(f->metrics, METRIC_HISTOGRAM_SWAP_TOTAL, r->ended_ns - r->started_ns);
 }
 
+/* Who waits for a model that could not be loaded is told, and where there was no way back, who waits for the old one too. */
+static void fail_queues(struct front *f, const struct swap_record *r) {
+    struct model *to = r->outcome != SWAP_OK && r->to[0] ? registry_find(f->registry, r->to) : NULL;
+    struct model *from =
+        r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
+    bool cools = to && to->state == MODEL_FAILED;
+    char text[1024];
+    snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
+    if (to)
+        dispatch_fail_queue(f, to, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
+                            cools ? retry_after_s(f, to->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+    struct refusal no = {0};
+    if (from && validate_model(f, from, &no) == VERDICT_NO)
+        dispatch_fail_queue(f, from, no.err, no.retry_after_s, no.details, no.text);
+    mem_free(no.details);
+}
+
 void turn_swap_ended(struct front *f, const struct swap_record *r) {
     count_swap(f, r);
     f->last_swap = *r;
@@ -317,15 +348,7 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
                : r->outcome == SWAP_ROLLED_BACK ? "rollback"
                                                 : "swap_failed",
                &body);
-    if (r->outcome != SWAP_OK && r->to[0]) {
-        struct model *m = registry_find(f->registry, r->to);
-        bool cools = m && m->state == MODEL_FAILED;
-        char text[1024];
-        snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
-        if (m)
-            dispatch_fail_queue(f, m, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
-                                cools ? retry_after_s(f, m->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
-    }
+    fail_queues(f, r);
     LIST_EACH(&f->swap_waits, struct swap_wait, node, wait) {
         if (wait->id == r->id && wait->request) wait_answer_done(f, wait, r);
     }

@@ -40,6 +40,7 @@ struct turns_queue {      /* one model with at least one waiting request that ma
     int64_t oldest_ns;    /* arrival of the oldest, or when it was parked */
     int64_t left_seat_ns; /* when its model last left the seat; INT64_MIN: never */
     int64_t swap_ns;      /* what it costs to seat it now */
+    bool parked; /* nobody in it but streams that lost the seat: they do not undo an admin's offload */
 };
 
 struct turns_input {
@@ -47,8 +48,8 @@ struct turns_input {
     bool seated;          /* a model is */
     bool seated_has_work; /* streams run or wait for it */
     int64_t seated_since_ns;
-    int64_t idle_since_ns;            /* seated_has_work is false since then */
-    int64_t hold_until_ns;            /* an admin's swap: no leaving before; 0: none */
+    int64_t idle_since_ns; /* seated_has_work is false since then */
+    int64_t hold_until_ns; /* an admin's swap: no leaving before; an offload: see parked; 0: none */
     const struct turns_queue *others; /* not the seated model's */
     uint32_t n_others;
     struct turns_settings settings;

@@ -8,20 +8,28 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/proc_mem.h"
 #include "front/front_impl.h"
-#include "front/memory.h"
 
 #define MEASURE_CELLS_FIRST (BLOCK_TOKENS) /* cells a sequence, before it is known how many fit */
 #define RETRY_MEMORY_S 10
+#define END_LIMIT_NS NS_PER_S /* from its closed socket to its status */
 
 /* ---- does it fit ---- */
+
+/* What can be had without pushing others out, our control group's room included. Where the system does not say, --memory is
+ * the only limit. */
+static uint64_t available_bytes(void) {
+    uint64_t machine = proc_mem_available_bytes(), group = proc_mem_cgroup_room_bytes();
+    return machine && machine < group ? machine : group;
+}
 
 static struct admission_limits limits_of(const struct front *f, const struct model *m) {
     uint64_t back =
         f->stats.memory_bytes > f->seat_baseline_bytes ? f->stats.memory_bytes - f->seat_baseline_bytes : 0;
-    uint64_t available = memory_available_bytes();
+    uint64_t available = available_bytes();
     return (struct admission_limits){.memory_bytes = f->config->memory_bytes,
-                                     .group_bytes = memory_limit_bytes(),
+                                     .group_bytes = proc_mem_cgroup_limit_bytes(),
                                      .available_bytes =
                                          available > UINT64_MAX - back ? UINT64_MAX : available + back,
                                      .pool_bytes = f->config->pool_bytes,
@@ -97,7 +105,7 @@ static void measure_ask(struct front *f, uint32_t n_cells, uint32_t n_seqs) {
     struct measuring *g = &f->measuring;
     static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
     struct msg m = {.type = MSG_TYPE_MEASURE,
-                    .measure = {.op = g->op = ++f->last_op,
+                    .measure = {.op = g->op = seat_next_op(f),
                                 .path = g->model->path,
                                 .kv = kv_names[g->model->kv],
                                 .repack = g->model->repack,
@@ -131,7 +139,7 @@ static void measure_failed(struct front *f, bool blame, const char *reason) {
         return;
     }
     bool idle = m->state == MODEL_AVAILABLE || m->state == MODEL_FAILED;
-    if (blame && idle) registry_set_state(f->registry, m, MODEL_INVALID, reason);
+    if (blame && idle) registry_condemn(f->registry, m, reason);
     dispatch_fail_queue(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, blame ? 0 : RETRY_SHORT_S, NULL,
                         reason);
     turn_measure_failed(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, reason);
@@ -177,16 +185,13 @@ static void measure_done(struct front *f, const struct msg_measured *got) {
 
 void validate_measured(struct front *f) {
     struct measuring *g = &f->measuring;
-    while (g->process) {
+    while (g->process && !g->closed) {
         struct msg m = {0};
         enum err err = channel_receive(seat_process_channel(g->process), &m);
         if (err == ERR_NOMEM || (!err && m.type == MSG_NONE)) return;
-        if (err) {
-            char text[128];
-            snprintf(text, sizeof text,
-                     g->greeted ? "the engine ended while it looked at the file"
-                                : "the measuring seat did not start");
-            measure_failed(f, g->greeted, text);
+        if (err) { /* measure_ended() follows */
+            g->closed = true;
+            g->deadline_ns = f->now_ns + END_LIMIT_NS;
             return;
         }
         if (m.type == MSG_TYPE_READY) g->greeted = true;
@@ -203,7 +208,7 @@ void validate_measured(struct front *f) {
     }
 }
 
-static void measure_begin(struct front *f, struct model *m) {
+static void measure_begin(struct front *f, struct model *m, bool again) {
     struct measuring *g = &f->measuring;
     enum err err = seat_process_start(f->seat_program, true, &g->process);
     if (err) {
@@ -214,6 +219,7 @@ static void measure_begin(struct front *f, struct model *m) {
         return;
     }
     g->model = m;
+    g->again = again;
     g->identity = m->identity;
     g->deadline_ns = f->now_ns + f->swap.settings.load_timeout_ns;
     static char no_cache[] = "";
@@ -224,17 +230,38 @@ static void measure_begin(struct front *f, struct model *m) {
     measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST, f->config->parallel);
 }
 
+/* An engine that ends by itself dies of the file; one that is killed (for memory, by a person) says nothing about it. */
+static void measure_ended(struct front *f) {
+    struct measuring *g = &f->measuring;
+    struct model *m = g->model;
+    struct seat_process *p = g->process;
+    if (!seat_process_was_killed(p)) {
+        measure_failed(f, g->greeted,
+                       g->greeted ? "the engine ended while it looked at the file"
+                                  : "the measuring seat did not start");
+    } else if (g->again) {
+        measure_failed(f, false, "the measuring seat was killed twice");
+    } else {
+        log_warn("measure.killed", "model=%s", log_q(m->id));
+        measure_end(f);
+        seat_leave(f, p);
+        measure_begin(f, m, true);
+    }
+}
+
 void validate_tick(struct front *f) {
     struct measuring *g = &f->measuring;
-    if (g->process && f->now_ns >= g->deadline_ns)
-        measure_failed(f, true, "the engine hung while it looked at the file");
+    if (g->process && g->closed && seat_process_reap(g->process, f->now_ns))
+        measure_ended(f);
+    else if (g->process && f->now_ns >= g->deadline_ns)
+        measure_failed(f, g->greeted, "the engine hung while it looked at the file");
     for (uint32_t i = 0; i < registry_count(f->registry) && !g->process && !f->stop; i++) {
         struct model *m = registry_at(f->registry, i);
         if (!m->measure_wanted) continue;
         if (m->measure.known || m->state == MODEL_GONE || m->state == MODEL_INVALID)
             m->measure_wanted = false;
         else
-            measure_begin(f, m);
+            measure_begin(f, m, false);
     }
 }
 

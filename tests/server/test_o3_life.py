@@ -104,6 +104,20 @@ def test_lock_is_free_after_kill_9(server):
     assert seated(s) == "a"
 
 
+def test_without_the_lock_no_seat_gets_the_store(server, tmp_path):
+    lock = tmp_path / "cache" / "LOCK"
+    lock.mkdir(parents=True)  # can't be opened
+    s = server(model="a", cache=lock.parent)
+    current = s.current()
+    assert not current["cache_on"] and current["cache_reason"], current
+    assert s.chat("a", "[[say:fine]]")["choices"][0]["message"]["content"] == "fine"
+    assert [f.name for f in lock.parent.iterdir()] == ["LOCK"]
+    lock.rmdir()
+    pid = s.seat_pid()
+    s.kill_seat()
+    wait_until(lambda: s.seat_pid() not in (None, pid) and s.current().get("cache_on"), what="a seat with the store")
+
+
 def test_port_is_taken(models, tmp_path):
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

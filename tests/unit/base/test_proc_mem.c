@@ -92,6 +92,13 @@ static uint64_t limit_at(const char *groups) {
     return proc_mem_cgroup_limit_at(file, dir);
 }
 
+static uint64_t room_at(const char *groups) {
+    char file[256];
+    write_file("groups", groups);
+    snprintf(file, sizeof file, "%s/groups", dir);
+    return proc_mem_cgroup_room_at(file, dir);
+}
+
 START_TEST(the_smallest_limit_on_the_way_up) {
     make_dir("user");
     make_dir("user/app");
@@ -122,6 +129,24 @@ START_TEST(version_1_too) {
     ck_assert_uint_eq(limit_at("5:cpu:/\n4:memory:/box\n0::/\n"), 7000000);
     ck_assert_uint_eq(limit_at("4:cpu,memory:/box\n"), 7000000);
     ck_assert_uint_eq(limit_at("4:memoryish:/box\n"), PROC_MEM_NO_LIMIT);
+    write_file("memory/box/memory.usage_in_bytes", "5000000\n");
+    ck_assert_uint_eq(room_at("4:cpu,memory:/box\n"), 2000000);
+}
+END_TEST
+
+START_TEST(room_is_what_the_fullest_group_leaves) {
+    make_dir("full");
+    make_dir("full/app");
+    write_file("full/app/memory.max", "9000000\n");
+    ck_assert_uint_eq(room_at("0::/full/app\n"), 9000000);
+    write_file("full/app/memory.current", "8000000\n");
+    ck_assert_uint_eq(room_at("0::/full/app\n"), 1000000);
+    write_file("full/app/memory.stat", "anon 1\ninactive_file 2000000\nactive_file 1000000\n");
+    ck_assert_uint_eq(room_at("0::/full/app\n"), 4000000);
+    write_file("full/memory.max", "3000000\n");
+    write_file("full/memory.current", "3500000\n");
+    ck_assert_uint_eq(room_at("0::/full/app\n"), 0);
+    ck_assert_uint_eq(room_at("0::/elsewhere\n"), PROC_MEM_NO_LIMIT);
 }
 END_TEST
 
@@ -139,9 +164,12 @@ END_TEST
 int main(void) {
     if (!mkdtemp(dir)) return EXIT_FAILURE;
 #if defined(__linux__) && !defined(HOTSEAT_PORTABLE)
-    const TTest *const tests[] = {the_machine, written_memory_counts_and_file_pages_do_not,
+    const TTest *const tests[] = {the_machine,
+                                  written_memory_counts_and_file_pages_do_not,
                                   mappings_of_a_file_are_found_also_when_it_is_gone,
-                                  the_smallest_limit_on_the_way_up, version_1_too};
+                                  the_smallest_limit_on_the_way_up,
+                                  version_1_too,
+                                  room_is_what_the_fullest_group_leaves};
 #else
     const TTest *const tests[] = {the_machine, the_neutral_twin_says_that_it_does_not_know};
 #endif

@@ -5,31 +5,51 @@
  *           "hang"        no token ever
  *           "fail"        FAILED with ERR_CONTEXT_LENGTH
  *           "garbage"     bytes that are no frame
+ *           "wait=100"    the first token after each submission comes 100 ms later
+ *           "life=50"     the process ends when this stream has brought 50 tokens in it
+ *           "stuck"       is not parked, and PARK gets no answer
+ *           "dirty"       STOP is not answered: STATS say the same dirty bytes for ever
+ *   agent   "never"       a question about it is not answered
+ *   model   "killed..."   SIGKILL while it is measured   "killonce..."   the same, once for the word
+ *   words, files in the folder HOTSEAT_FAKE_SCRIPT:
+ *           kill          a seat that does not measure takes the file away and ends
+ *           slowload      loads take 300 ms   failload   loads fail
  *   model   "dies..."     ends while it is measured     "badload..."  fails to load     "big..."  needs 100 GB */
 #ifndef HOTSEAT_TESTS_SCRIPTED_SEAT_H
 #define HOTSEAT_TESTS_SCRIPTED_SEAT_H
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "link/channel.h"
 
 struct scripted_stream {
     uint64_t id;
     char prompt[64];
-    uint32_t at;
+    uint32_t at, replayed;
+    int64_t since_ns;
 };
 struct scripted_seat {
     struct channel *channel;
     struct scripted_stream streams[64];
     uint32_t n_streams;
-    bool garbage;
+    bool garbage, dirty;
 };
+
+/* The path of a word; NULL when it is not there. */
+static inline const char *scripted_word(const char *word) {
+    static char path[256];
+    const char *folder = getenv("HOTSEAT_FAKE_SCRIPT");
+    snprintf(path, sizeof path, "%s/%s", folder ? folder : "", word);
+    return access(path, F_OK) ? NULL : path;
+}
 
 static inline void scripted_say(struct scripted_seat *s, struct msg m) {
     if (channel_send(s->channel, &m) || channel_flush(s->channel)) _exit(0);
@@ -44,7 +64,11 @@ static inline void scripted_step(struct scripted_seat *s) {
     for (uint32_t i = 0; i < s->n_streams; i++) {
         struct scripted_stream *t = &s->streams[i];
         long n = scripted_number(t->prompt, "n="), die = scripted_number(t->prompt, "die=");
-        if (strstr(t->prompt, "hang")) continue;
+        if (strstr(t->prompt, "hang") || strstr(t->prompt, "stuck")) continue;
+        if (t->at == t->replayed &&
+            clock_now_ns() - t->since_ns < scripted_number(t->prompt, "wait=") * NS_PER_MS)
+            continue;
+        if (scripted_number(t->prompt, "life=") == (long)(t->at - t->replayed)) _exit(9);
         if (strstr(t->prompt, "garbage") &&
             send(channel_fd(s->channel), "garbage!garbage!garbage!", 24, 0) == 24)
             _exit(0);
@@ -82,8 +106,10 @@ static inline void scripted_step(struct scripted_seat *s) {
 
 static inline void scripted_submit(struct scripted_seat *s, const struct msg_submit *m) {
     struct scripted_stream *t = &s->streams[s->n_streams++];
-    *t = (struct scripted_stream){.id = m->request, .at = m->replay.n};
+    *t = (struct scripted_stream){
+        .id = m->request, .at = m->replay.n, .replayed = m->replay.n, .since_ns = clock_now_ns()};
     snprintf(t->prompt, sizeof t->prompt, "%.*s", (int)m->prompt.size, (const char *)m->prompt.data);
+    if (strstr(t->prompt, "dirty")) s->dirty = true;
     scripted_say(s, (struct msg){.type = MSG_TYPE_STARTED,
                                  .started = {.request = t->id, .prompt_tokens = 7, .cached_tokens = 5}});
 }
@@ -101,6 +127,9 @@ static inline void scripted_cancel(struct scripted_seat *s, uint64_t id) {
 static inline void scripted_measure(struct scripted_seat *s, const struct msg_measure *m) {
     const char *name = strrchr(m->path, '/') + 1;
     if (!strncmp(name, "dies", 4)) abort();
+    if (!strncmp(name, "killed", 6)) raise(SIGKILL);
+    const char *once = strncmp(name, "killonce", 8) ? NULL : scripted_word("killonce");
+    if (once && !unlink(once)) raise(SIGKILL);
     uint64_t weights = strncmp(name, "big", 3) ? 1u << 20 : UINT64_C(100) << 30;
     scripted_say(s, (struct msg){.type = MSG_TYPE_MEASURED,
                                  .measured = {.op = m->op,
@@ -110,17 +139,19 @@ static inline void scripted_measure(struct scripted_seat *s, const struct msg_me
 }
 
 static inline void scripted_take(struct scripted_seat *s, const struct msg *m) {
-    static char none[] = "", text[] = "scripted", json[] = "{\"agents\":[{\"id\":\"x\",\"model\":\"a\"}]}";
+    static char none[] = "", text[] = "scripted", off[] = "no cache",
+                json[] = "{\"agents\":[{\"id\":\"x\",\"model\":\"a\"}]}";
     switch ((int)m->type) {
     case MSG_TYPE_HELLO:
-        scripted_say(
-            s, (struct msg){
-                   .type = MSG_TYPE_READY,
-                   .ready = {.generation = m->hello.generation, .engine = text, .engine_version = text}});
+        scripted_say(s, (struct msg){.type = MSG_TYPE_READY,
+                                     .ready = {.generation = m->hello.generation,
+                                               .engine = text,
+                                               .engine_version = m->hello.cache_dir[0] ? text : off}});
         break;
     case MSG_TYPE_MEASURE: scripted_measure(s, &m->measure); break;
     case MSG_TYPE_LOAD:
-        if (!strncmp(m->load.model, "badload", 7)) {
+        if (scripted_word("slowload")) usleep(300000);
+        if (!strncmp(m->load.model, "badload", 7) || scripted_word("failload")) {
             scripted_say(
                 s, (struct msg){.type = MSG_TYPE_OP_FAILED,
                                 .op_failed = {.op = m->load.op, .err = ERR_MODEL_INVALID, .text = text}});
@@ -145,29 +176,37 @@ static inline void scripted_take(struct scripted_seat *s, const struct msg *m) {
     case MSG_TYPE_SUBMIT: scripted_submit(s, &m->submit); break;
     case MSG_TYPE_CANCEL: scripted_cancel(s, m->cancel.request); break;
     case MSG_TYPE_PARK:
+        if (s->n_streams && strstr(s->streams[0].prompt, "stuck")) break;
         while (s->n_streams)
             scripted_say(
                 s, (struct msg){.type = MSG_TYPE_PARKED, .parked.request = s->streams[--s->n_streams].id});
         scripted_say(s, (struct msg){.type = MSG_TYPE_REPLY, .reply.op = m->park.op});
         break;
     case MSG_TYPE_QUERY:
+        if (!strcmp(m->query.agent, "never")) break;
         scripted_say(s,
                      (struct msg){.type = MSG_TYPE_REPLY,
                                   .reply = {.op = m->query.op, .json = {(uint8_t *)json, sizeof json - 1}}});
         break;
     case MSG_TYPE_STOP:
+        while (s->dirty) {
+            scripted_say(s, (struct msg){.type = MSG_TYPE_STATS, .stats.dirty_bytes = 1});
+            usleep(100000);
+        }
         scripted_say(s, (struct msg){.type = MSG_TYPE_REPLY, .reply.op = m->stop.op});
         _exit(0);
     default: break;
     }
 }
 
-static inline int scripted_seat_run(int fd) {
+static inline int scripted_seat_run(int fd, bool measures) {
     struct scripted_seat s = {0};
     if (channel_open(fd, &s.channel)) return 1;
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        poll(&p, 1, s.n_streams ? 1 : 200);
+        poll(&p, 1, s.n_streams ? 1 : 20);
+        const char *kill_word = scripted_word("kill");
+        if (kill_word && !measures && !unlink(kill_word)) _exit(9);
         for (;;) {
             struct msg m = {0};
             if (channel_receive(s.channel, &m)) _exit(0);

@@ -74,6 +74,9 @@ START_TEST(a_models_own_pool_must_fit) {
     l.model_pool_bytes = 151 * MB;
     ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_MODEL_TOO_LARGE);
     ck_assert_uint_eq(a.needed_bytes, 601 * MB);
+    l.model_pool_bytes = 1; /* it gets the least, not what the others get */
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_OK);
+    ck_assert_uint_eq(a.pool_bytes, 4 * BLOCK_TOKENS * 4096);
 }
 END_TEST
 

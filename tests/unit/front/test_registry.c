@@ -253,6 +253,106 @@ START_TEST(section_with_a_path_and_a_template_file) {
 }
 END_TEST
 
+/* A hand-made look at one file. */
+static void found(const char *id, enum err err) {
+    struct model *m = find(id);
+    struct scan_found f = {
+        .id = m->id, .path = m->path, .identity = m->identity, .info = m->info, .err = err};
+    struct scan_result result = {.found = &f, .n_found = 1};
+    ck_assert_int_eq(registry_apply(registry, &result, in_use, NULL), ERR_OK);
+}
+
+START_TEST(what_the_scan_could_not_read_comes_back_when_it_can) {
+    setup("");
+    put("a.gguf", 1);
+    look();
+    found("a", ERR_IO);
+    ck_assert_int_eq(find("a")->state, MODEL_INVALID);
+    found("a", ERR_OK); /* the same file */
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    found("a", ERR_NOMEM); /* our own want says nothing of the file */
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    teardown();
+}
+END_TEST
+
+START_TEST(what_an_engine_condemned_needs_another_file_or_other_settings) {
+    setup("");
+    put("a.gguf", 1);
+    look();
+    registry_condemn(registry, find("a"), "the engine says no");
+    look();
+    ck_assert_int_eq(find("a")->state, MODEL_INVALID);
+    put("a.gguf", 2);
+    look();
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    registry_condemn(registry, find("a"), "no such KV type here");
+    put_text("x.ini", "[model a]\nkv = q4_0\n");
+    char b[160], why[256];
+    bool help;
+    struct config *again;
+    snprintf(b, sizeof b, "--config=%s/x.ini", folder);
+    char *argv[] = {b};
+    ck_assert_int_eq(config_load(1, argv, &again, &help, why, sizeof why), ERR_OK);
+    ck_assert_int_eq(registry_set_sections(registry, again), ERR_OK);
+    config_free(again);
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    teardown();
+}
+END_TEST
+
+START_TEST(template_that_comes_later) {
+    char sections[256];
+    setup("");
+    put("a.gguf", 1);
+    snprintf(sections, sizeof sections, "[model a]\ntemplate = %s/t.jinja\n", folder);
+    put_text("x.ini", sections);
+    char b[160], why[256];
+    bool help;
+    struct config *again;
+    snprintf(b, sizeof b, "--config=%s/x.ini", folder);
+    char *argv[] = {b};
+    ck_assert_int_eq(config_load(1, argv, &again, &help, why, sizeof why), ERR_OK);
+    ck_assert_int_eq(scan_set_sections(scan, again), ERR_OK);
+    config_free(again);
+    look();
+    ck_assert_int_eq(find("a")->state, MODEL_INVALID);
+    put_text("t.jinja", "{{ messages }}");
+    look();
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    ck_assert_str_eq(find("a")->template_source, "{{ messages }}");
+    teardown();
+}
+END_TEST
+
+START_TEST(folder_that_can_not_be_read_is_not_empty) {
+    char sub[80], option[160], why[256];
+    bool help;
+    setup("");
+    scan_free(scan);
+    registry_free(registry);
+    config_free(config);
+    snprintf(sub, sizeof sub, "%s/sub", folder);
+    snprintf(option, sizeof option, "--models=%s", sub);
+    char *argv[] = {option};
+    ck_assert_int_eq(mkdir(sub, 0700), 0);
+    put("sub/a.gguf", 1);
+    ck_assert_int_eq(config_load(1, argv, &config, &help, why, sizeof why), ERR_OK);
+    ck_assert_int_eq(scan_open(config, &scan), ERR_OK);
+    ck_assert_int_eq(registry_open(config, on_change, NULL, &registry), ERR_OK);
+    look();
+    ck_assert_int_eq(rename(sub, in_folder("away")), 0);
+    ck_assert_int_eq(symlink("sub", sub), 0); /* a loop: neither there nor not there */
+    look();
+    ck_assert_ptr_nonnull(find("a"));
+    ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
+    unlink(sub);
+    look(); /* now it is gone */
+    ck_assert_ptr_null(find("a"));
+    teardown();
+}
+END_TEST
+
 static void skip_a_state(void) {
     registry_set_state(registry, registry_at(registry, 0), MODEL_SEATED, NULL);
 }
@@ -295,6 +395,10 @@ int main(void) {
                                   cooldown_doubles,
                                   sections_give_names_and_settings,
                                   section_with_a_path_and_a_template_file,
+                                  what_the_scan_could_not_read_comes_back_when_it_can,
+                                  what_an_engine_condemned_needs_another_file_or_other_settings,
+                                  template_that_comes_later,
+                                  folder_that_can_not_be_read_is_not_empty,
                                   states_follow_the_table,
                                   the_scan_thread_looks_when_asked};
     return CHECK_RUN("registry", tests);

@@ -77,6 +77,36 @@ START_TEST(busy_model_stays_until_somebody_waited_too_long) {
 }
 END_TEST
 
+START_TEST(just_idle_with_the_longest_patience) {
+    struct turns_queue other = queue(10);
+    struct turns_input in = {.now_ns = 30 * S,
+                             .seated = true,
+                             .seated_since_ns = 29 * S,
+                             .idle_since_ns = INT64_MAX, /* not seen idle yet */
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    struct turns_decision d = turns_decide(&in);
+    ck_assert_int_eq(d.action, TURNS_WAIT);
+    ck_assert_int_eq(d.until_ns, 70 * S + 1);
+}
+END_TEST
+
+START_TEST(parked_streams_do_not_undo_an_offload) {
+    struct turns_queue others[] = {queue(1), queue(3)};
+    struct turns_input in = {
+        .now_ns = 5 * S, .hold_until_ns = 8 * S, .others = others, .n_others = 1, .settings = usual()};
+    others[0].parked = true;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_WAIT);
+    ck_assert_int_eq(turns_decide(&in).until_ns, 8 * S);
+    in.n_others = 2; /* somebody new, though younger */
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    ck_assert_uint_eq(turns_decide(&in).target, 1);
+    in.now_ns = 8 * S;
+    ck_assert_uint_eq(turns_decide(&in).target, 0);
+}
+END_TEST
+
 START_TEST(hold_of_an_admin) {
     struct turns_queue other = queue(1);
     struct turns_input in = {.now_ns = 30 * S,
@@ -160,7 +190,8 @@ static void turn(struct sim *m, int64_t drain) {
     uint32_t n = 0;
     for (int i = 0; i < m->k; i++) {
         if (i == m->seated || !length(m, i)) continue;
-        others[n] = (struct turns_queue){m->queue[i][m->head[i]], m->left[i], m->swap_ns};
+        others[n] = (struct turns_queue){
+            .oldest_ns = m->queue[i][m->head[i]], .left_seat_ns = m->left[i], .swap_ns = m->swap_ns};
         ids[n++] = i;
     }
     bool work = m->seated >= 0 && (length(m, m->seated) || m->now < m->busy_until);
@@ -257,6 +288,8 @@ int main(void) {
                                   empty_seat_takes_the_oldest,
                                   idle_model_waits_a_short_patience,
                                   busy_model_stays_until_somebody_waited_too_long,
+                                  just_idle_with_the_longest_patience,
+                                  parked_streams_do_not_undo_an_offload,
                                   hold_of_an_admin,
                                   who_just_left_goes_behind,
                                   stay_and_patience,
