@@ -18,7 +18,7 @@ def busy(s):
     s.chat("a", long_text(1200) + "[[len=30]]", agent="ann")
     with pytest.raises(ApiError):
         s.chat("nobody", "x")
-    s.stream("a", long_text(1000, salt="new") + "[[len=20]]").read_all()  # written by this very process: its figures come once a second
+    s.stream("a", long_text(1000, salt="new") + "[[len=20]]", agent="bob").read_all()  # written by this very process: its figures come once a second
     wait_until(lambda: s.metrics().sum("hotseat_blocks_written_total") > 0 and s.metrics().sum("hotseat_cache_dirty_bytes") == 0, what="written")
 
 
