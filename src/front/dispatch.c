@@ -294,18 +294,20 @@ static void give_up(struct front *f, struct stream *t) {
 }
 
 /* A stream that moves is the same stream only if its prompt is the same tokens. */
-static void keep_prompt(struct stream *t, struct msg_started *m) {
+static void keep_prompt(struct front *f, struct stream *t, struct msg_started *m) {
     struct msg_tokens *ids = &t->request->submit.prompt_ids;
     if (ids->n > 0 || m->prompt_ids.n == 0) return;
+    f->requests_bytes -= bytes_of(t->request);
     *ids = m->prompt_ids;
     m->prompt_ids = (struct msg_tokens){0};
+    f->requests_bytes += bytes_of(t->request);
 }
 
 static void on_started(struct front *f, struct stream *t, struct msg_started *m) {
     metrics_add(f->metrics, METRIC_TOKENS_REUSED, m->cached_tokens);
     t->unread = m->prompt_tokens > m->cached_tokens ? m->prompt_tokens - m->cached_tokens : 0;
     if (t->entered || t->ended) return;
-    keep_prompt(t, m);
+    keep_prompt(f, t, m);
     t->entered = true;
     t->prompt_tokens = m->prompt_tokens;
     t->cached_tokens = m->cached_tokens;

@@ -57,16 +57,7 @@
     X(MEASURE_FAILURES, COUNTER, "model_measures_total", "outcome=\"failed\"", "")                           \
     X(EVENT_CLIENTS, GAUGE, "event_clients", "", "open event streams")                                       \
     X(REPLIES_DROPPED, COUNTER, "replies_dropped_total", "",                                                 \
-      "requests ended because their client was too slow")                                                    \
-    X(CONNECTIONS, GAUGE, "connections", "", "open connections")                                             \
-    X(CONNECTIONS_TOTAL, COUNTER, "connections_total", "", "connections accepted")                           \
-    X(CONNECTIONS_REFUSED, COUNTER, "connections_refused_total", "", "connections refused at the limit")     \
-    X(HTTP_2XX, COUNTER, "http_responses_total", "class=\"2xx\"", "answers by class of status")              \
-    X(HTTP_3XX, COUNTER, "http_responses_total", "class=\"3xx\"", "")                                        \
-    X(HTTP_4XX, COUNTER, "http_responses_total", "class=\"4xx\"", "")                                        \
-    X(HTTP_5XX, COUNTER, "http_responses_total", "class=\"5xx\"", "")                                        \
-    X(HTTP_SLOW_CLIENTS, COUNTER, "http_slow_clients_total", "",                                             \
-      "streams ended because their client did not read")
+      "requests ended because their client was too slow")
 
 /* X(ENUM, "family", "labels", "help"): histograms, observed in nanoseconds, shown in seconds. */
 #define METRICS_HISTOGRAM_TABLE(X)                                                                           \

@@ -282,7 +282,7 @@ def test_429_for_the_65th_event_client(server):
     with pytest.raises(ApiError) as e:
         s.open_stream("/admin/events", None, method="GET")
     assert (e.value.status, e.value.code) == (429, "queue_full") and int(e.value.response.headers["retry-after"]) >= 1
-    assert s.metrics().sum("hotseat_event_clients") == 64
+    wait_until(lambda: s.metrics().sum("hotseat_event_clients") == 64, what="the front knows them all")
     streams.pop().close()
     wait_until(lambda: s.metrics().sum("hotseat_event_clients") == 63, what="one has left")
     streams.append(s.open_stream("/admin/events", None, method="GET"))

@@ -11,6 +11,30 @@ from hotseat_harness import ApiError
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (-?[0-9.e+-]+|NaN|[+-]Inf)')
 
 
+def parse(text):
+    """Strict: (families {name: type}, samples [(name, labels, value)])."""
+    families, samples, current = {}, [], None
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        found = re.fullmatch(r"# (HELP|TYPE) (\S+) (.+)", line)
+        if found and found[1] == "HELP":
+            current = found[2]
+            assert current not in families, f"{current} stands in two places"
+            families[current] = None
+        elif found:
+            assert found[2] == current and families[current] is None and found[3] in ("counter", "gauge", "histogram"), line
+            families[current] = found[3]
+        else:
+            found = SAMPLE.fullmatch(line)
+            assert found, f"not a sample: {line!r}"
+            family = current
+            assert found[1] == family or (families[family] == "histogram" and
+                                          found[1] in (f"{family}_bucket", f"{family}_sum", f"{family}_count")), f"{line} under {family}"
+            samples.append((found[1], found[2] or "", float(found[3])))
+    assert all(families.values()), families
+    return families, samples
+
+
 def busy(s):
     """A server on which everything that is counted has happened."""
     s.chat("a", long_text(1200) + "[[len=30]]", agent="ann")
@@ -18,7 +42,7 @@ def busy(s):
     s.chat("a", long_text(1200) + "[[len=30]]", agent="ann")
     with pytest.raises(ApiError):
         s.chat("nobody", "x")
-    s.stream("a", "[[len=20]]").read_all()
+    s.stream("a", long_text(1000, salt="new") + "[[len=20]]", agent="bob").read_all()  # written by this very process: its figures come once a second
     wait_until(lambda: s.metrics().sum("hotseat_blocks_written_total") > 0 and s.metrics().sum("hotseat_cache_dirty_bytes") == 0, what="written")
 
 
@@ -50,6 +74,16 @@ def test_o2_promised_names(server):
     for name in ("blocks_written", "block_bytes_written"):
         assert m.sum(f"hotseat_{name}_total") > 0
     assert m.sum("hotseat_http_responses_total", **{"class": "4xx"}) == 1
+
+
+def test_o2_every_series_stands_once_under_its_family(server):
+    s = server(model="a")
+    busy(s)
+    families, samples = parse(s.metrics().text)
+    series_seen = [(name, frozenset(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))) for name, labels, _ in samples]
+    assert len(series_seen) == len(set(series_seen)), sorted({x for x in series_seen if series_seen.count(x) > 1}, key=str)
+    for name, kind in families.items():
+        assert name.endswith("_total") == (kind == "counter"), name
 
 
 def test_o2_histograms_are_cumulative(server):
