@@ -11,7 +11,7 @@ void disk_queue_push(struct disk_queue *q, struct disk_job *job) {
 }
 
 static bool is_read(const struct disk_job *j) {
-    return j->kind == DISK_CHAINS || j->kind == DISK_PLAN || j->kind == DISK_GET;
+    return j->kind == DISK_CHAINS || j->kind == DISK_PLAN || j->kind == DISK_GET || j->kind == DISK_RESIDENTS;
 }
 
 static bool is_write(const struct disk_job *j) {
@@ -22,7 +22,7 @@ static bool may_be_passed(const struct disk_job *j) {
     if (j->kind == DISK_QUERY)
         return j->msg.query.what == MSG_QUERY_AGENTS || j->msg.query.what == MSG_QUERY_AGENT ||
                j->msg.query.what == MSG_QUERY_CACHE;
-    return is_write(j) || j->kind == DISK_RESIDENTS;
+    return is_write(j);
 }
 
 /* Of a plan's blocks only the tokens are compared: to write one too many first does no harm. */

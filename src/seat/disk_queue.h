@@ -1,5 +1,6 @@
 /* disk_queue.h - the order in which the disk thread does its jobs. Named rules:
- *   READS FIRST   CHAINS, PLAN and GET go before writes that were posted earlier: somebody waits for them.
+ *   READS FIRST   CHAINS, PLAN and GET go before writes that were posted earlier: somebody waits for them. So does RESIDENTS, or the agents'
+ *                 list would call saved what still waits here.
  *   BUT ITS OWN   what a read needs is written first: the blocks of a plan's tokens, the note of an agent whose chains are asked
  *                 for (a conversation may leave the cells and come back while its blocks still wait here).
  *   IN ORDER      writes of one sequence keep their order, reads keep theirs, and nothing passes any other job: deletions, FLUSH

@@ -2,7 +2,7 @@
 import os
 
 import pytest
-from fakes import add, long_text, wait_until, warm_talk
+from fakes import add, long_text, saved, warm_talk
 from hotseat_harness import ApiError, Talk, quote, run_cli
 
 GOOD = ["ann@example.org", "a.b.c", "Jürgen Groß", "日本語", "🙂", "..", ".", "...", "a b", "%2e%2e", "x" * 256, "a/b", "~", "con", "-rf"]
@@ -11,10 +11,6 @@ BAD = {"path": "../x", "newline": "a\nb", "nul": "a\0b", "long": "x" * 4096, "ta
 
 def agents(s, model=None):
     return s.get("/admin/agents" + (f"?model={quote(model)}" if model else "")).ok()["agents"]
-
-
-def saved(s):
-    wait_until(lambda: s.metrics().sum("hotseat_cache_dirty_bytes") == 0, what="nothing dirty")
 
 
 def tree(folder):

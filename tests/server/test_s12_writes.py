@@ -1,13 +1,8 @@
 """S12: what has not changed is not written again."""
-from fakes import warm_talk
-from hotseat_harness import wait_until, written_bytes
+from fakes import saved, warm_talk
+from hotseat_harness import written_bytes
 
 BLOCK_BYTES = 256 * 4 * 2 * (34 + 34)
-
-
-def settle(s):
-    """Until everything that was handed to the disk thread lies there."""
-    wait_until(lambda: s.metrics().sum("hotseat_cache_dirty_bytes") == 0, what="nothing dirty")
 
 
 def test_s12_a_swap_without_new_tokens_writes_nothing(server):
@@ -16,7 +11,7 @@ def test_s12_a_swap_without_new_tokens_writes_nothing(server):
     s.swap("b", hold_s=0)
     warm_talk(s, "b", agent="bob", n=900)
     s.swap("a", hold_s=0)
-    settle(s)
+    saved(s)
     files, written = s.block_files(), written_bytes(s.seat_pid())
     assert len(files) >= 8
     for model in "babab":
@@ -30,7 +25,7 @@ def test_s12_one_new_turn_writes_that_turn(server):
     s = server(model="a")
     talk = warm_talk(s, "a", agent="ann", n=1500)
     s.swap("b", hold_s=0), s.swap("a", hold_s=0)
-    settle(s)
+    saved(s)
     before = s.block_files()
     talk.say("and one more [[len=300]]")
     s.swap("b", hold_s=0)
@@ -48,7 +43,7 @@ def test_s12_window_model(server):
     s = server(model="w")
     warm_talk(s, "w", agent="ann", n=1500)
     s.swap("b", hold_s=0)
-    settle(s)
+    saved(s)
     files = s.block_files()
     s.swap("w", hold_s=0), s.swap("b", hold_s=0)
     assert s.block_files() == files

@@ -36,10 +36,11 @@ static void set_up(void) {
 
 START_TEST(reads_go_first) {
     struct disk_job *w1 = put(1, "ann", a_tokens, 0), *w2 = job(DISK_NOTE, 1, "ann", NULL, 0, 0);
-    struct disk_job *r1 = job(DISK_CHAINS, 2, "bob", NULL, 0, 0),
+    struct disk_job *r0 = job(DISK_RESIDENTS, 0, "", NULL, 0, 0),
+                    *r1 = job(DISK_CHAINS, 2, "bob", NULL, 0, 0),
                     *r2 = job(DISK_PLAN, 2, "bob", b_tokens, 0, 600),
                     *r3 = job(DISK_GET, 2, "bob", b_tokens, 0, 256);
-    next_is(r1), next_is(r2), next_is(r3), next_is(w1), next_is(w2), next_is(NULL);
+    next_is(r0), next_is(r1), next_is(r2), next_is(r3), next_is(w1), next_is(w2), next_is(NULL);
 }
 END_TEST
 
