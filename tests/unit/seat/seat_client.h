@@ -292,4 +292,37 @@ static inline void client_fault(struct client *c, const char *name, int64_t time
     ck_assert_int_eq(client_op(c, &m, MSG_TYPE_REPLY)->reply.err, ERR_OK);
 }
 
+/* ---- prompts, texts and questions ---- */
+
+static UNUSED char long_prompt[4096];
+
+/* About n bytes (and, with the fake engine, tokens) of text that begins with name. */
+static inline const char *prompt_of(const char *name, size_t n) {
+    size_t at = 0;
+    while (at < n)
+        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
+                               at);
+    long_prompt[n] = '\0';
+    return long_prompt;
+}
+
+static inline char *text_of(struct answer *a) {
+    buf_u8(&a->text, 0), a->text.size--;
+    return (char *)a->text.data;
+}
+
+static inline char *join(const char *a, const char *b, const char *c) {
+    char *s = malloc(strlen(a) + strlen(b) + strlen(c) + 1);
+    sprintf(s, "%s%s%s", a, b, c);
+    return s;
+}
+
+static inline struct json *query(struct client *c, enum msg_query_kind what, const char *agent) {
+    struct msg m = {.type = MSG_TYPE_QUERY,
+                    .query = {.op = ++c->op, .what = what, .agent = (char *)(uintptr_t)agent}};
+    struct msg *got = client_op(c, &m, MSG_TYPE_REPLY);
+    struct json_error at;
+    return got->reply.err ? NULL : json_read(got->reply.json.data, got->reply.json.size, &at);
+}
+
 #endif

@@ -4,29 +4,6 @@
 #include "base/fault.h"
 #include "base/json.h"
 
-static char long_prompt[4096];
-
-/* About n bytes (and, with the fake engine, tokens) of text that begins with name. */
-static const char *prompt_of(const char *name, size_t n) {
-    size_t at = 0;
-    while (at < n)
-        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
-                               at);
-    long_prompt[n] = '\0';
-    return long_prompt;
-}
-
-static char *text_of(struct answer *a) {
-    buf_u8(&a->text, 0), a->text.size--;
-    return (char *)a->text.data;
-}
-
-static char *join(const char *a, const char *b, const char *c) {
-    char *s = malloc(strlen(a) + strlen(b) + strlen(c) + 1);
-    sprintf(s, "%s%s%s", a, b, c);
-    return s;
-}
-
 START_TEST(submits_stream_and_end) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
@@ -375,14 +352,6 @@ START_TEST(agents_take_turns_in_a_small_pool) { /* C8 */
     client_stop(c);
 }
 END_TEST
-
-static struct json *query(struct client *c, enum msg_query_kind what, const char *agent) {
-    struct msg m = {.type = MSG_TYPE_QUERY,
-                    .query = {.op = ++c->op, .what = what, .agent = (char *)(uintptr_t)agent}};
-    struct msg *got = client_op(c, &m, MSG_TYPE_REPLY);
-    struct json_error at;
-    return got->reply.err ? NULL : json_read(got->reply.json.data, got->reply.json.size, &at);
-}
 
 START_TEST(agents_are_listed_and_deleted) { /* C12 */
     struct client *c = client_start(1);

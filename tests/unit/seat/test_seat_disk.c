@@ -5,17 +5,6 @@
 
 #include <sys/stat.h>
 
-static char long_prompt[4096];
-
-static const char *prompt_of(const char *name, size_t n) {
-    size_t at = 0;
-    while (at < n)
-        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
-                               at);
-    long_prompt[n] = '\0';
-    return long_prompt;
-}
-
 static struct answer *say(struct client *c, const char *agent, size_t n) {
     return client_ask(c, client_text(agent, prompt_of(agent, n), 20));
 }
@@ -25,14 +14,6 @@ static uint32_t cached_later(struct client *c, int model, const char *agent, siz
     client_leave(c);
     client_seat(c, model);
     return say(c, agent, n)->done.cached_tokens;
-}
-
-static struct json *query(struct client *c, enum msg_query_kind what, const char *agent) {
-    struct msg m = {.type = MSG_TYPE_QUERY,
-                    .query = {.op = ++c->op, .what = what, .agent = (char *)(uintptr_t)agent}};
-    struct msg *got = client_op(c, &m, MSG_TYPE_REPLY);
-    struct json_error at;
-    return got->reply.err ? NULL : json_read(got->reply.json.data, got->reply.json.size, &at);
 }
 
 /* Of one of its models, "" the first. -1: there is no such agent. */

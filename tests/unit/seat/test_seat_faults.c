@@ -4,29 +4,6 @@
 #include "base/fault.h"
 #include "base/json.h"
 
-static char long_prompt[4096];
-
-/* About n bytes (and, with the fake engine, tokens) of text that begins with name. */
-static const char *prompt_of(const char *name, size_t n) {
-    size_t at = 0;
-    while (at < n)
-        at += (size_t)snprintf(long_prompt + at, sizeof long_prompt - at, "%s tells part %zu of it. ", name,
-                               at);
-    long_prompt[n] = '\0';
-    return long_prompt;
-}
-
-static char *text_of(struct answer *a) {
-    buf_u8(&a->text, 0), a->text.size--;
-    return (char *)a->text.data;
-}
-
-static char *join(const char *a, const char *b, const char *c) {
-    char *s = malloc(strlen(a) + strlen(b) + strlen(c) + 1);
-    sprintf(s, "%s%s%s", a, b, c);
-    return s;
-}
-
 START_TEST(a_cancel_ends_a_stream_at_once) { /* G4 */
     struct client *c = client_start(1);
     client_load(c, MODEL_SLOW);
