@@ -24,115 +24,108 @@ struct msg_strings {       /* a list of byte strings */
 /* Field kinds: U32 U64 I64 F64; STR (char *, no NUL inside, NULL travels as ""); BYTES; TOKENS; STRS. */
 
 /* front -> seat */
-#define MSG_HELLO(F)   /* first; a measuring seat gets cache_dir "" and opens no store */                    \
+/* Drawn by hand: the formatter draws these tables another way each time. */
+/* clang-format off */
+#define MSG_HELLO(F) /* first; a measuring seat gets cache_dir "" and opens no store */                      \
     F(U64, generation) /* grows with each seat of one server; the store refuses an older one */              \
-    F(STR, cache_dir)                                                                                        \
-    F(U64, cache_disk_bytes)                                                                                 \
-    F(U64, cache_write_per_day_bytes)                                                                        \
+    F(STR, cache_dir) F(U64, cache_disk_bytes) F(U64, cache_write_per_day_bytes)                             \
     F(U32, debug) /* 1: debug fields and faults are allowed */                                               \
     F(U32, log_level)
 #define MSG_MEASURE(F) /* a load without allocation; -> MEASURED */                                          \
-    F(U64, op) F(STR, path) F(STR, kv) F(U32, repack) F(U32, n_cells) F(U32, n_seqs) F(U32, threads)
+    F(U64, op) F(STR, path) F(STR, kv) F(U32, repack) F(U32, n_cells) F(U32, n_seqs)                         \
+    F(U32, threads)
 #define MSG_LOAD(F) /* weights and vocabulary; -> PROGRESS ..., LOADED */                                    \
-    F(U64, op)                                                                                               \
-    F(STR, model)                                                                                            \
-    F(STR, path) F(STR, kv) F(U32, repack) F(U32, threads) F(                                                \
-        STR, template_family) /* "" or "chatml", "gemma", ...: for models without a template of their own */ \
-        F(BYTES, template_source) /* "" or the text of a Jinja file; wins over the model's */
-#define MSG_CONFIGURE(                                                                                       \
-    F) /* the context and the pool; also waits for the tag and the self-test; -> CONFIGURED */               \
+    F(U64, op) F(STR, model) F(STR, path) F(STR, kv) F(U32, repack) F(U32, threads)                          \
+    F(STR, template_family) /* "" or "chatml", "gemma", ...: for models without a template of their own */   \
+    F(BYTES, template_source) /* "" or the text of a Jinja file; wins over the model's */
+#define MSG_CONFIGURE(F) /* the context and the pool; also waits for the tag and the self-test; -> CONFIGURED */ \
     F(U64, op) F(U64, pool_bytes) F(U32, context) F(U32, parallel) F(U32, pin)
-#define MSG_EVICT(F) /* every agent's dirty blocks to disk; no stream may run; -> EVICTED */ F(U64, op)
-#define MSG_UNLOAD(F) /* context, weights; trims; measures; -> UNLOADED */ F(U64, op)
-#define MSG_PARK(F) /* every running stream: save, forget, say PARKED for it; then REPLY */ F(U64, op)
+#define MSG_EVICT(F) /* every agent's dirty blocks to disk; no stream may run; -> EVICTED */                 \
+    F(U64, op)
+#define MSG_UNLOAD(F) /* context, weights; trims; measures; -> UNLOADED */                                   \
+    F(U64, op)
+#define MSG_PARK(F) /* every running stream: save, forget, say PARKED for it; then REPLY */                  \
+    F(U64, op)
 #define MSG_SUBMIT(F)                                                                                        \
     F(U64, request)                                                                                          \
-    F(STR, agent)       /* "" nobody */                                                                      \
-    F(U32, kind)        /* enum msg_kind */                                                                  \
-    F(BYTES, messages)  /* CHAT: JSON array, validated */                                                    \
-    F(BYTES, tools)     /* CHAT: JSON array or "" */                                                         \
+    F(STR, agent) /* "" nobody */                                                                            \
+    F(U32, kind) /* enum msg_kind */                                                                         \
+    F(BYTES, messages) /* CHAT: JSON array, validated */                                                     \
+    F(BYTES, tools) /* CHAT: JSON array or "" */                                                             \
     F(STR, tool_choice) /* "", "auto", "none", "required", or a function's name */                           \
     F(U32, parallel_tool_calls)                                                                              \
     F(BYTES, json_schema) /* "" or a JSON schema the answer must match ("{}": any JSON object) */            \
-    F(BYTES, prompt)      /* TEXT: the prompt */                                                             \
-    F(TOKENS, prompt_ids) /* TOKENS: the prompt; else what STARTED said of it before the stream moved */     \
-    F(U32, max_tokens)    /* 0: up to the context */                                                         \
-    F(F64, temperature)                                                                                      \
-    F(F64, top_p)                                                                                            \
-    F(I64, top_k) F(F64, min_p) F(F64, presence_penalty) F(F64, frequency_penalty)                           \
-        F(U64, seed) /* always set; the random number at a position is a function of (seed, position) */     \
-        F(STRS, stops) F(U32, ignore_eos)                                                                    \
-            F(TOKENS,                                                                                        \
-              replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
-        F(U32, debug) /* 1: DONE carries the debug hashes */
+    F(BYTES, prompt) /* TEXT: the prompt */                                                                  \
+    F(TOKENS, prompt_ids) /* TOKENS: the prompt; else, with replay, those of STARTED */                      \
+    F(U32, max_tokens) /* 0: up to the context */                                                            \
+    F(F64, temperature) F(F64, top_p) F(I64, top_k) F(F64, min_p) F(F64, presence_penalty)                   \
+    F(F64, frequency_penalty)                                                                                \
+    F(U64, seed) /* always set; the random number at a position is a function of (seed, position) */         \
+    F(STRS, stops) F(U32, ignore_eos)                                                                        \
+    F(TOKENS, replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
+    F(U32, debug) /* 1: DONE carries the debug hashes */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
-#define MSG_QUERY(F)                  /* -> REPLY with JSON; asks the store, in every state of the seat */   \
-    F(U64, op) F(U32, what) /* enum msg_query_kind */ F(STR, agent) F(STR, model) /* "" all */
-#define MSG_FAULT(F) /* -> REPLY */ F(U64, op) F(STR, name) F(I64, times) F(I64, arg)
+#define MSG_QUERY(F) /* -> REPLY with JSON; asks the store, in every state of the seat */                    \
+    F(U64, op)                                                                                               \
+    F(U32, what) /* enum msg_query_kind */                                                                   \
+    F(STR, agent)                                                                                            \
+    F(STR, model) /* "" all */
+#define MSG_FAULT(F) /* -> REPLY */                                                                          \
+    F(U64, op) F(STR, name) F(I64, times) F(I64, arg)
 #define MSG_SETTINGS(F) /* what can be reloaded */                                                           \
     F(U64, cache_disk_bytes) F(U64, cache_write_per_day_bytes) F(U32, log_level)
-#define MSG_STOP(F) /* save everything, close the store, -> REPLY, then exit 0 */ F(U64, op)
+#define MSG_STOP(F) /* save everything, close the store, -> REPLY, then exit 0 */                            \
+    F(U64, op)
 
 /* seat -> front */
 #define MSG_READY(F) F(U64, generation) F(STR, engine) F(STR, engine_version) F(U64, memory_bytes)
 #define MSG_MEASURED(F)                                                                                      \
-    F(U64, op)                                                                                               \
-    F(U64, weights_bytes)                                                                                    \
-    F(U64, cells_bytes) F(U64, compute_bytes) F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq)      \
-        F(U32, context_train) F(U32, n_vocab)
+    F(U64, op) F(U64, weights_bytes) F(U64, cells_bytes) F(U64, compute_bytes)                               \
+    F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq) F(U32, context_train)                          \
+    F(U32, n_vocab)
 #define MSG_PROGRESS(F) F(U64, op) F(U32, permille)
 #define MSG_LOADED(F)                                                                                        \
-    F(U64, op)                                                                                               \
-    F(U64, weights_bytes) F(U32, context_train) F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq)
+    F(U64, op) F(U64, weights_bytes) F(U32, context_train) F(U64, base_bytes_per_token)                      \
+    F(U64, window_bytes_per_seq)
 #define MSG_CONFIGURED(F)                                                                                    \
-    F(U64, op)                                                                                               \
-    F(U64, pool_bytes)                                                                                       \
-    F(U32, n_cells) F(U32, n_blocks) F(U32, n_seqs) F(U32, context) F(STR, tag) F(U32, cache_on)             \
-        F(STR, cache_reason) F(U64, memory_bytes) F(U64, compute_bytes)
+    F(U64, op) F(U64, pool_bytes) F(U32, n_cells) F(U32, n_blocks) F(U32, n_seqs)                            \
+    F(U32, context) F(STR, tag) F(U32, cache_on) F(STR, cache_reason) F(U64, memory_bytes)                   \
+    F(U64, compute_bytes)
 #define MSG_EVICTED(F) F(U64, op) F(U64, blocks) F(U64, bytes) F(U64, unsaved)
 #define MSG_UNLOADED(F)                                                                                      \
     F(U64, op) F(U64, before_bytes) F(U64, after_bytes) F(U64, baseline_bytes) F(U32, mappings)
 #define MSG_OP_FAILED(F) F(U64, op) F(U32, err) F(STR, text)
 #define MSG_STARTED(F) /* the prompt is known and what is cached was put back */                             \
-    F(U64, request)                                                                                          \
-    F(U32, prompt_tokens)                                                                                    \
-    F(U32, cached_tokens)                                                                                    \
-        F(TOKENS,                                                                                            \
-          prompt_ids) /* where they are not those of the text alone: SUBMIT with replay brings them back */
-#define MSG_DELTA(                                                                                           \
-    F) /* tokens and the text they released: text may be empty (held back) or of earlier tokens */           \
-    F(U64, request)                                                                                          \
-    F(TOKENS, tokens)                                                                                        \
-    F(BYTES, text) F(BYTES, reasoning)                                                                       \
-        F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */
+    F(U64, request) F(U32, prompt_tokens) F(U32, cached_tokens)                                              \
+    F(TOKENS, prompt_ids) /* "" where the text alone gives them; SUBMIT with replay brings them back */
+#define MSG_DELTA(F) /* tokens and the text they released: text may be empty (held back) or of earlier tokens */ \
+    F(U64, request) F(TOKENS, tokens) F(BYTES, text) F(BYTES, reasoning)                                     \
+    F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */
 #define MSG_DONE(F)                                                                                          \
     F(U64, request)                                                                                          \
     F(U32, finish) /* enum msg_finish */                                                                     \
-    F(U32, prompt_tokens)                                                                                    \
-    F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens) F(I64, restore_ns)                 \
-        F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns) F(U32, decode_tokens)                    \
-            F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)
+    F(U32, prompt_tokens) F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens)              \
+    F(I64, restore_ns) F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns)                           \
+    F(U32, decode_tokens) F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)
 #define MSG_FAILED(F) F(U64, request) F(U32, err) F(STR, text) F(STR, param)
 #define MSG_PARKED(F) F(U64, request)
 #define MSG_REPLY(F) F(U64, op) F(U32, err) F(STR, text) F(BYTES, json)
 #define MSG_STATS(F) /* once a second: heartbeat and totals since the seat's start */                        \
-    F(U64, memory_bytes)                                                                                     \
-    F(U32, cells_used)                                                                                       \
-    F(U32, cells) F(U32, agents_resident) F(U32, running) F(U64, blocks_written) F(U64, block_bytes_written) \
-        F(U64, blocks_read) F(U64, block_bytes_read) F(U64, restores) F(U64, restore_failures)               \
-            F(U64, blocks_corrupt) F(U64, write_failures) F(U64, disk_bytes) F(U64, disk_budget_bytes)       \
-                F(U64, dirty_bytes) F(U64, decode_calls) F(U64, evicted_blocks) F(U64, unsaved_agents)
+    F(U64, memory_bytes) F(U32, cells_used) F(U32, cells) F(U32, agents_resident)                            \
+    F(U32, running) F(U64, blocks_written) F(U64, block_bytes_written) F(U64, blocks_read)                   \
+    F(U64, block_bytes_read) F(U64, restores) F(U64, restore_failures) F(U64, blocks_corrupt)                \
+    F(U64, write_failures) F(U64, disk_bytes) F(U64, disk_budget_bytes) F(U64, dirty_bytes)                  \
+    F(U64, decode_calls) F(U64, evicted_blocks) F(U64, unsaved_agents)
 
 /* M(UPPER, lower): the order is the wire's type number; new ones go to the end. */
 #define MSG_TABLE(M)                                                                                         \
-    M(HELLO, hello)                                                                                          \
-    M(MEASURE, measure)                                                                                      \
-    M(LOAD, load) M(CONFIGURE, configure) M(EVICT, evict) M(UNLOAD, unload) M(PARK, park) M(SUBMIT, submit)  \
-        M(CANCEL, cancel) M(QUERY, query) M(FAULT, fault) M(SETTINGS, settings) M(STOP, stop)                \
-            M(READY, ready) M(MEASURED, measured) M(PROGRESS, progress) M(LOADED, loaded)                    \
-                M(CONFIGURED, configured) M(EVICTED, evicted) M(UNLOADED, unloaded) M(OP_FAILED, op_failed)  \
-                    M(STARTED, started) M(DELTA, delta) M(DONE, done) M(FAILED, failed) M(PARKED, parked)    \
-                        M(REPLY, reply) M(STATS, stats)
+    M(HELLO, hello) M(MEASURE, measure) M(LOAD, load) M(CONFIGURE, configure) M(EVICT, evict)                \
+    M(UNLOAD, unload) M(PARK, park) M(SUBMIT, submit) M(CANCEL, cancel) M(QUERY, query) M(FAULT, fault)      \
+    M(SETTINGS, settings) M(STOP, stop) M(READY, ready) M(MEASURED, measured) M(PROGRESS, progress)          \
+    M(LOADED, loaded) M(CONFIGURED, configured) M(EVICTED, evicted) M(UNLOADED, unloaded)                    \
+    M(OP_FAILED, op_failed) M(STARTED, started) M(DELTA, delta) M(DONE, done) M(FAILED, failed)              \
+    M(PARKED, parked) M(REPLY, reply) M(STATS, stats)
+/* clang-format on */
 
 enum msg_kind { MSG_KIND_CHAT = 1, MSG_KIND_TEXT, MSG_KIND_TOKENS };
 enum msg_finish { MSG_FINISH_STOP = 1, MSG_FINISH_LENGTH, MSG_FINISH_TOOL_CALLS };

@@ -82,6 +82,7 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state != STREAM_PREFILL) continue;
         if (budget == 0) break;
+        must(n > 0);
         uint32_t share = budget / n--, past = t->seq->n_tokens, left = t->n_tokens - past;
         if (share == 0) share = 1;
         uint32_t end = past + (left < share ? left : share);

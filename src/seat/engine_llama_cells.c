@@ -72,7 +72,8 @@ static bool parse_with_stride(struct cells_part *p, size_t stride) {
         if (pos < 0 || cursor_u32(&c) != 1) return false;
     }
     struct cursor c = cursor_over(p->bytes + meta_end, 8);
-    if (cursor_u32(&c) != 0 || cursor_u32(&c) == 0) return false;
+    uint32_t transposed = cursor_u32(&c), n_layers = cursor_u32(&c);
+    if (transposed != 0 || n_layers == 0) return false;
     p->tensors_at = meta_end + 8;
     size_t at = p->tensors_at;
     struct cells_tensor t;
@@ -262,7 +263,7 @@ enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1
 /* The fault kv_flip: one bit of a K or V row of the middle cell, in the middle tensor. */
 static void flip_a_byte(uint8_t *part, size_t size) {
     struct cells_part p;
-    struct cells_tensor t;
+    struct cells_tensor t = {0};
     size_t at, n = 0;
     if (!cells_part_parse(part, size, &p) || p.n_cells == 0) {
         part[size / 2] ^= 0x40;
