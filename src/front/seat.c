@@ -251,8 +251,25 @@ void seat_look_for_hangs(struct front *f) {
 
 /* ---- what the swap orders ---- */
 
+/* Who waits for the model that loads now: their caches come from the disk meanwhile. */
+static void read_ahead(struct front *f, struct model *m) {
+    struct msg_bytes agents[MSG_STRINGS_MAX];
+    uint32_t n = 0;
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        char *agent = t->request->submit.agent;
+        if (n == ARRAY_LEN(agents)) break;
+        if (agent && *agent)
+            agents[n++] = (struct msg_bytes){.data = (uint8_t *)agent, .size = (uint32_t)strlen(agent)};
+    }
+    struct msg hint = {.type = MSG_TYPE_READ_AHEAD, .read_ahead = {.model = m->id, .agents = {agents, n}}};
+    if (n > 0) (void)seat_send(f, &hint);
+}
+
 static void op_send(void *ctx, const struct msg *m) {
-    (void)seat_send(ctx, m);
+    struct front *f = ctx;
+    if (!seat_send(f, m) || m->type != MSG_TYPE_LOAD) return;
+    struct model *loading = registry_find(f->registry, m->load.model);
+    if (loading) read_ahead(f, loading);
 }
 static void op_kill(void *ctx, const char *why) {
     seat_kill(ctx, why);

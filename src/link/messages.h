@@ -74,6 +74,8 @@ struct msg_strings {       /* a list of byte strings */
     F(U64, op) F(STR, name) F(I64, times) F(I64, arg)
 #define MSG_SETTINGS(F) /* what can be reloaded */                                                           \
     F(U64, cache_disk_bytes) F(U64, cache_write_per_day_bytes) F(U32, log_level)
+#define MSG_READ_AHEAD(F) /* a model is loading, and these agents wait for it: a hint for the disk */            \
+    F(STR, model) F(STRS, agents)
 #define MSG_STOP(F) /* save everything, close the store, -> REPLY, then exit 0 */                            \
     F(U64, op)
 
@@ -124,7 +126,7 @@ struct msg_strings {       /* a list of byte strings */
     M(SETTINGS, settings) M(STOP, stop) M(READY, ready) M(MEASURED, measured) M(PROGRESS, progress)          \
     M(LOADED, loaded) M(CONFIGURED, configured) M(EVICTED, evicted) M(UNLOADED, unloaded)                    \
     M(OP_FAILED, op_failed) M(STARTED, started) M(DELTA, delta) M(DONE, done) M(FAILED, failed)              \
-    M(PARKED, parked) M(REPLY, reply) M(STATS, stats)
+    M(PARKED, parked) M(REPLY, reply) M(STATS, stats) M(READ_AHEAD, read_ahead)
 /* clang-format on */
 
 enum msg_kind { MSG_KIND_CHAT = 1, MSG_KIND_TEXT, MSG_KIND_TOKENS };

@@ -284,6 +284,7 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
         break;
     case DISK_OPEN:
     case DISK_SETTINGS:
+    case DISK_READ_AHEAD:
     case DISK_QUERY:
     case DISK_HASH: must(false); /* the caller's */
     }
@@ -307,6 +308,16 @@ static void query(struct disk_worker *w, struct disk_job *job) {
     if (!forget || mailbox_post(w->engine, &job->mail) != ERR_OK) disk_job_free(job);
 }
 
+static void read_ahead(struct disk_worker *w, const struct msg_read_ahead *m) {
+    char agent[AGENT_ID_BYTES_MAX + 1];
+    for (uint32_t i = 0; w->store && i < m->agents.n; i++) {
+        if (m->agents.items[i].size > AGENT_ID_BYTES_MAX) continue;
+        snprintf(agent, sizeof agent, "%.*s", (int)m->agents.items[i].size,
+                 (const char *)m->agents.items[i].data);
+        store_read_ahead(w->store, m->model, agent);
+    }
+}
+
 static void run_job(struct disk_worker *w, struct disk_job *job) {
     if (job->from_link) atomic_fetch_sub(&w->n_from_link, 1);
     try_open(w);
@@ -316,6 +327,9 @@ static void run_job(struct disk_worker *w, struct disk_job *job) {
     } else if (job->kind == DISK_SETTINGS) {
         set_limits(w, &job->msg.settings);
         publish_counters(w);
+        disk_job_free(job);
+    } else if (job->kind == DISK_READ_AHEAD) {
+        read_ahead(w, &job->msg.read_ahead);
         disk_job_free(job);
     } else if (job->kind == DISK_QUERY) {
         query(w, job);

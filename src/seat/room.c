@@ -60,6 +60,7 @@ static void take_job(struct room *r, struct disk_job *job) {
     case DISK_SELF_TEST_PUT: break;
     case DISK_OPEN:
     case DISK_SETTINGS:
+    case DISK_READ_AHEAD:
     case DISK_QUERY: must(false);
     }
     disk_job_free(job);

@@ -95,6 +95,11 @@ static void query(struct seat *s, struct msg *m) {
     if (err) outbox_reply(s->out, op, err, NULL, NULL);
 }
 
+static void read_ahead(struct seat *s, struct msg *m) {
+    enum err err = to_disk(s, DISK_READ_AHEAD, m);
+    if (err) log_debug("seat.read_ahead", "err=%s", err_name(err)); /* a hint */
+}
+
 static void arm_fault(struct seat *s, const struct msg_fault *m) {
     enum err err = s->debug ? fault_arm(m->name, m->times, m->arg) : ERR_FORBIDDEN;
     outbox_reply(s->out, m->op, err, NULL, NULL);
@@ -124,6 +129,7 @@ static bool dispatch(struct seat *s, struct msg *m) {
     case MSG_TYPE_SUBMIT: submit(s, m); return true;
     case MSG_TYPE_QUERY: query(s, m); return true;
     case MSG_TYPE_SETTINGS: settings(s, m); return true;
+    case MSG_TYPE_READ_AHEAD: read_ahead(s, m); return true;
     case MSG_TYPE_FAULT: arm_fault(s, &m->fault); return true;
     default: return false; /* what only a seat says */
     }

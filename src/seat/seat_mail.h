@@ -27,9 +27,10 @@ struct mail_msg {
 
 enum disk_job_kind {
     /* the link thread's; they do not come back */
-    DISK_OPEN = 1, /* msg HELLO: opens the store, says READY */
-    DISK_SETTINGS, /* msg SETTINGS */
-    DISK_QUERY,    /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
+    DISK_OPEN = 1,   /* msg HELLO: opens the store, says READY */
+    DISK_SETTINGS,   /* msg SETTINGS */
+    DISK_READ_AHEAD, /* msg READ_AHEAD */
+    DISK_QUERY,      /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
     /* the engine thread's */
     DISK_HASH, /* path: stored or computed hash in slices -> hash, identity, spec (of one file), err */
     DISK_SELF_TEST_GET, /* tag -> yes */

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -150,6 +151,15 @@ static enum err real_read(void *ctx UNUSED, int fd, void *data, size_t size_byte
     return ERR_OK;
 }
 
+static void real_read_ahead(void *ctx UNUSED, int fd, uint64_t size_bytes) {
+#ifdef __APPLE__
+    struct radvisory hint = {.ra_count = size_bytes < INT_MAX ? (int)size_bytes : INT_MAX};
+    (void)fcntl(fd, F_RDADVISE, &hint);
+#else
+    (void)posix_fadvise(fd, 0, (off_t)size_bytes, POSIX_FADV_WILLNEED);
+#endif
+}
+
 static enum err real_stat(void *ctx UNUSED, const char *path, struct disk_stat *ret) {
     be_slow();
     struct stat st;
@@ -196,6 +206,7 @@ const struct disk_ops disk_ops_real = {
     .remove_dir = real_remove_dir,
     .open = real_open,
     .read = real_read,
+    .read_ahead = real_read_ahead,
     .stat = real_stat,
     .list = real_list,
     .database_write = real_database_write,

@@ -37,6 +37,7 @@ struct disk_ops {
     enum err (*open)(void *ctx, const char *path, int *ret_fd,
                      uint64_t *ret_size); /* a plain file, to read */
     enum err (*read)(void *ctx, int fd, void *data, size_t size_bytes, uint64_t offset); /* all, or ERR_EOF */
+    void (*read_ahead)(void *ctx, int fd, uint64_t size_bytes); /* a hint: it will be read soon */
     enum err (*stat)(void *ctx, const char *path, struct disk_stat *ret);
     enum err (*list)(void *ctx, const char *path, disk_list_fn fn, void *list_ctx);
     enum err (*database_write)(void *ctx); /* asked before each transaction */

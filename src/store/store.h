@@ -86,6 +86,10 @@ struct store_chain {
 };
 enum err store_agent_chains(struct store *s, struct hash128 tag, const char *agent, struct store_chain *ret,
                             uint32_t *ret_n) NODISCARD;
+/* The agent's newest conversation with the model of this id (its tag need not be known yet) is asked of the disk, from its end, at most
+ * STORE_READ_AHEAD_BYTES: it will be restored soon. Nobody of that name: nothing. */
+#define STORE_READ_AHEAD_BYTES (UINT64_C(1) << 30)
+void store_read_ahead(struct store *s, const char *model, const char *agent);
 void store_chains_free(struct store_chain *chains, uint32_t n);
 
 /* The longest stored beginning of tokens from which the model can go on: full blocks, then a tail if one fits; with

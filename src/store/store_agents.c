@@ -338,6 +338,34 @@ enum err store_agent_chains(struct store *s, struct hash128 tag, const char *age
     return ERR_OK;
 }
 
+static uint64_t read_ahead(struct store *s, const struct store_node *n, enum store_part part) {
+    int fd = -1;
+    uint64_t size = 0;
+    if (s->disk->open(s->disk->ctx, store_path_part(s, n, part).s, &fd, &size) != ERR_OK) return 0;
+    s->disk->read_ahead(s->disk->ctx, fd, size);
+    s->disk->close(s->disk->ctx, fd);
+    return size;
+}
+
+/* Window parts are read only of the last window, which the newest blocks hold: those next to the end that have one. */
+static void read_ahead_chain(struct store *s, const struct store_node *leaf) {
+    uint64_t bytes = 0;
+    bool window = true;
+    for (const struct store_node *n = leaf; n && !store_node_is_root(n) && bytes < STORE_READ_AHEAD_BYTES;
+         n = n->parent) {
+        bytes += read_ahead(s, n, STORE_PART_BASE);
+        window = window && n->window_bytes > 0;
+        if (window) bytes += read_ahead(s, n, STORE_PART_WINDOW);
+    }
+}
+
+void store_read_ahead(struct store *s, const char *model, const char *agent) {
+    LIST_EACH(&s->map.models, struct store_model, node, m) {
+        const struct store_agent *a = strcmp(m->id, model) == 0 ? store_agent_find(s, m, agent) : NULL;
+        if (a && a->n_chains > 0) read_ahead_chain(s, a->chains[a->n_chains - 1]->leaf);
+    }
+}
+
 void store_chains_free(struct store_chain *chains, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         mem_free(chains[i].tokens);

@@ -153,13 +153,18 @@ static inline void post(struct request *q, uint64_t client) {
     ck_assert_int_eq(front_post(rig.front, q), ERR_OK);
 }
 
-static inline void ask(uint64_t client, const char *name, const char *prompt) {
+static inline void ask_as(uint64_t client, const char *name, const char *prompt, const char *agent) {
     struct request *q = request_new(REQUEST_INFER);
     q->model = mem_strdup(name);
+    q->submit.agent = mem_strdup(agent);
     q->stream = true;
     q->submit.kind = MSG_KIND_TEXT;
     q->submit.prompt = (struct msg_bytes){mem_dup(prompt, strlen(prompt)), (uint32_t)strlen(prompt)};
     post(q, client);
+}
+
+static inline void ask(uint64_t client, const char *name, const char *prompt) {
+    ask_as(client, name, prompt, "");
 }
 
 static inline void swap(uint64_t client, const char *name, bool wait) {

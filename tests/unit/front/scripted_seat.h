@@ -9,6 +9,7 @@
  *           "life=50"     the process ends when this stream has brought 50 tokens in it
  *           "stuck"       is not parked, and PARK gets no answer
  *           "dirty"       STOP is not answered: STATS say the same dirty bytes for ever
+ *           "hinted"      the first token's text is the agent that READ_AHEAD named last
  *   agent   "never"       a question about it is not answered
  *   model   "killed..."   SIGKILL while it is measured   "killonce..."   the same, once for the word
  *   words, files in the folder HOTSEAT_FAKE_SCRIPT:
@@ -41,6 +42,7 @@ struct scripted_seat {
     struct scripted_stream streams[64];
     uint32_t n_streams;
     bool garbage, dirty;
+    char hinted[64];
 };
 
 /* The path of a word; NULL when it is not there. */
@@ -86,7 +88,9 @@ static inline void scripted_step(struct scripted_seat *s) {
         if ((long)t->at < n) {
             char text[16];
             int32_t token = (int32_t)t->at;
-            int size = snprintf(text, sizeof text, "t%u ", t->at++);
+            int size = strstr(t->prompt, "hinted") ? snprintf(text, sizeof text, "%.15s", s->hinted)
+                                                   : snprintf(text, sizeof text, "t%u ", t->at);
+            t->at++;
             scripted_say(s, (struct msg){.type = MSG_TYPE_DELTA,
                                          .delta = {.request = t->id,
                                                    .tokens = {&token, 1},
@@ -174,6 +178,11 @@ static inline void scripted_take(struct scripted_seat *s, const struct msg *m) {
         scripted_say(s, (struct msg){.type = MSG_TYPE_UNLOADED, .unloaded.op = m->unload.op});
         break;
     case MSG_TYPE_SUBMIT: scripted_submit(s, &m->submit); break;
+    case MSG_TYPE_READ_AHEAD:
+        for (uint32_t i = 0; i < m->read_ahead.agents.n; i++)
+            snprintf(s->hinted, sizeof s->hinted, "%.*s", (int)m->read_ahead.agents.items[i].size,
+                     (const char *)m->read_ahead.agents.items[i].data);
+        break;
     case MSG_TYPE_CANCEL: scripted_cancel(s, m->cancel.request); break;
     case MSG_TYPE_PARK:
         if (s->n_streams && strstr(s->streams[0].prompt, "stuck")) break;

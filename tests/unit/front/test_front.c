@@ -39,6 +39,14 @@ START_TEST(another_model_gets_its_turn) {
 }
 END_TEST
 
+START_TEST(who_waits_is_read_ahead_while_the_model_loads) {
+    ready("");
+    ask_as(1, "b", "n=1 hinted", "ann");
+    ck_assert_str_eq(ended(1).text, "ann");
+    close_front();
+}
+END_TEST
+
 START_TEST(models_that_can_not_be_seated) {
     ready("");
     ask(1, "dies", "n=1");
@@ -302,6 +310,7 @@ END_TEST
 int main(int argc, char **argv) {
     const TTest *const tests[] = {answers,
                                   another_model_gets_its_turn,
+                                  who_waits_is_read_ahead_while_the_model_loads,
                                   models_that_can_not_be_seated,
                                   a_stream_outlives_its_seat,
                                   a_decode_that_hangs_is_ended,

@@ -313,6 +313,7 @@ static inline char *text_of(struct answer *a) {
 
 static inline char *join(const char *a, const char *b, const char *c) {
     char *s = malloc(strlen(a) + strlen(b) + strlen(c) + 1);
+    ck_assert_ptr_nonnull(s);
     sprintf(s, "%s%s%s", a, b, c);
     return s;
 }

@@ -3,6 +3,7 @@
 #include "store_rig.h"
 
 static int32_t tokens[8192], other[8192];
+static int hints;
 
 static void set_up(void) {
     rig_dir_new();
@@ -194,6 +195,27 @@ START_TEST(agents_are_listed_with_true_figures) {
     ck_assert(json_bool(json_get(json_at(json_get(v, "agents"), 0), "resident"), false));
     json_free(v);
     buf_free(&out);
+    store_free(s);
+}
+END_TEST
+
+static void count_hint(void *ctx UNUSED, int fd, uint64_t size_bytes) {
+    struct stat st;
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_size, size_bytes);
+    hints++;
+}
+
+START_TEST(who_waits_for_a_model_is_read_ahead) {
+    struct disk_ops disk = disk_ops_real;
+    disk.read_ahead = count_hint;
+    struct store *s = rig_open_with(64 * MB, &disk);
+    say(s, "ann", tokens, 600);
+    store_read_ahead(s, "m", "bob");
+    store_read_ahead(s, "other", "ann");
+    ck_assert_int_eq(hints, 0);
+    store_read_ahead(s, "m", "ann");
+    ck_assert_int_eq(hints, 3); /* two blocks and the tail */
     store_free(s);
 }
 END_TEST
@@ -535,6 +557,7 @@ int main(void) {
                                   a_note_of_what_is_not_stored_is_refused,
                                   names_are_durable_without_a_close,
                                   agents_are_listed_with_true_figures,
+                                  who_waits_for_a_model_is_read_ahead,
                                   deletion_is_counted_and_true,
                                   a_deleted_agent_stays_deleted_after_a_loss_of_power,
                                   an_agent_of_every_model_or_of_one_is_deleted,
