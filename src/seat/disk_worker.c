@@ -1,6 +1,8 @@
 /* Named rules:
  *   LEAF LAST  an agent's name moves to a new leaf only when every block posted for it since the last move was written; else
  *              the name stays where its chain is whole (unsaved_agents counts who waits).
+ *   BETWEEN    the folder is looked through in steps, one after each job and while there is none: who has a model to serve
+ *              does not wait for it, but for a step; what can't be stored meanwhile the seat tries again (ERR_IO).
  *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
  *              an unplugged one comes back. */
 #include "seat/disk_worker.h"
@@ -22,8 +24,10 @@
 #include "seat/unsaved.h"
 
 #define HASH_SLICE_BYTES                                                                                     \
-    (16u << 20)                 /* 2-5 ms from the page cache: how long a restore may wait for the hash */
-#define FLUSH_AFTER_NS NS_PER_S /* without a job, the index is brought up to date */
+    (16u << 20) /* 2-5 ms from the page cache: how long a restore may wait for the hash */
+#define SCAN_SLICE_NS                                                                                        \
+    (5 * NS_PER_MS) /* how long a job may wait for the look through the folder; small ones are done in one */
+#define FLUSH_AFTER_NS NS_PER_S      /* without a job, the index is brought up to date */
 #define OPEN_AGAIN_NS (3 * NS_PER_S) /* AGAIN: with the first job after it */
 
 struct disk_worker {
@@ -44,6 +48,7 @@ struct disk_worker {
     struct model_hash *hash;
     char *residents; /* JSON, owned */
     struct unsaved unsaved;
+    bool scan_rests; /* a step failed: again after the next job */
 };
 
 static void answer(struct disk_worker *w, struct disk_job *job) {
@@ -84,6 +89,22 @@ static void want_no_store(struct disk_worker *w) {
     w->config.dir = NULL;
 }
 
+static bool is_scanning(const struct disk_worker *w) {
+    return w->store && !w->scan_rests && store_is_scanning(w->store);
+}
+
+/* BETWEEN. */
+static void scan_step(struct disk_worker *w) {
+    if (!is_scanning(w)) return;
+    enum err err = store_scan_step(w->store, SCAN_SLICE_NS);
+    w->scan_rests = err != ERR_OK;
+    static struct log_limit limit = LOG_LIMIT(1);
+    if (err && log_limit_pass(&limit)) log_warn("seat.scan", "err=%s", err_name(err));
+    if (err || store_is_scanning(w->store)) return;
+    log_info("seat.scan", "done=1");
+    publish_counters(w);
+}
+
 /* AGAIN. */
 static void try_open(struct disk_worker *w) {
     int64_t now = clock_now_ns();
@@ -91,6 +112,8 @@ static void try_open(struct disk_worker *w) {
     enum err err = store_open(&w->config, &w->store, w->store_why, sizeof w->store_why);
     if (!err) {
         log_info("seat.cache", "opened=1");
+        w->scan_rests = false;
+        scan_step(w); /* all of a small one: the job that has opened it finds it ready */
         return;
     }
     w->store = NULL;
@@ -120,7 +143,8 @@ static void open_store(struct disk_worker *w, const struct msg_hello *h) {
     w->config = (struct store_config){.dir = h->cache_dir[0] ? mem_strdup(h->cache_dir) : NULL,
                                       .budget_bytes = h->cache_disk_bytes,
                                       .write_per_day_bytes = h->cache_write_per_day_bytes,
-                                      .generation = h->generation};
+                                      .generation = h->generation,
+                                      .scan_later = true};
     snprintf(w->store_why, sizeof w->store_why, "%s",
              h->cache_dir[0] ? "not enough memory for the store" : "no cache folder is set");
     try_open(w);
@@ -248,7 +272,10 @@ static void note(struct disk_worker *w, struct disk_job *job) {
 static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
     struct store *s = w->store;
     switch (job->kind) {
-    case DISK_SELF_TEST_GET: job->yes = s && store_self_test_get(s, job->tag); break;
+    case DISK_SELF_TEST_GET:
+        job->yes = s && store_self_test_get(s, job->tag);
+        if (s) store_set_token_cost(s, job->tag, job->token_cost);
+        break;
     case DISK_SELF_TEST_PUT:
         if (s) store_self_test_put(s, job->tag);
         break;
@@ -342,7 +369,7 @@ static void run_job(struct disk_worker *w, struct disk_job *job) {
 
 /* Takes in what was posted, and waits for it if there is nothing else to do. NULL: nothing to do but the hash, or a flush. */
 static struct disk_job *next_job(struct disk_worker *w, bool unflushed) {
-    bool busy = w->hashing || w->queue.jobs.count > 0 || w->stopping;
+    bool busy = w->hashing || is_scanning(w) || w->queue.jobs.count > 0 || w->stopping;
     int64_t timeout_ns = busy ? 0 : unflushed ? FLUSH_AFTER_NS : -1;
     struct disk_job *job;
     while ((job = mailbox_take(w->inbox, timeout_ns)) != NULL) {
@@ -365,8 +392,11 @@ static void *disk_thread(void *arg) {
             run_job(w, job);
             look_lost(w);
             unflushed = w->store != NULL;
-        } else if (w->hashing) {
-            hash_step(w);
+            w->scan_rests = false;
+            scan_step(w); /* so that it comes to an end under load, too */
+        } else if (w->hashing || is_scanning(w)) {
+            if (w->hashing) hash_step(w);
+            scan_step(w);
         } else if (unflushed) {
             unflushed = false;
             enum err err = w->store ? store_flush(w->store) : ERR_OK;

@@ -252,7 +252,10 @@ static void configure_tag(struct room *r) {
     }
     make_tag(r);
     struct disk_job *job = disk_job_new(DISK_SELF_TEST_GET, r->load_serial);
-    if (job) job->tag = r->tag;
+    if (job) {
+        job->tag = r->tag;
+        job->token_cost = (uint32_t)(r->spec.n_params / 1000000);
+    }
     r->op.step = STEP_WAIT_SELF_TEST;
     if (job && room_post_job(r, job)) return;
     cache_off(r, "the disk thread could not be asked for the self-test");

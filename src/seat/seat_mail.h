@@ -33,7 +33,7 @@ enum disk_job_kind {
     DISK_QUERY,      /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
     /* the engine thread's */
     DISK_HASH, /* path: stored or computed hash in slices -> hash, identity, spec (of one file), err */
-    DISK_SELF_TEST_GET, /* tag -> yes */
+    DISK_SELF_TEST_GET, /* tag, token_cost -> yes */
     DISK_SELF_TEST_PUT, /* tag */
     DISK_CHAINS,        /* tag, agent -> chains */
     DISK_PLAN,          /* tag, tokens, window -> plan */
@@ -60,8 +60,9 @@ struct disk_job {
     char *text;
     int32_t *tokens; /* owned */
     uint32_t n_tokens;
-    uint32_t window; /* PLAN */
-    uint32_t index;  /* GET: of the plan's blocks */
+    uint32_t window;     /* PLAN */
+    uint32_t token_cost; /* SELF_TEST_GET: millions of parameters; 0: not known */
+    uint32_t index;      /* GET: of the plan's blocks */
     struct store_plan_block block;
     struct block_name parent, leaf;
     uint32_t first_pos, window_from, n_chain;

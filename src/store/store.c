@@ -144,6 +144,7 @@ static enum err put_block_row(struct store *s, const struct store_node *n) {
                             .n_tokens = n->n_tokens,
                             .window_from = n->window_from,
                             .flags = n->flags,
+                            .uses = n->uses,
                             .base_bytes = n->base_bytes,
                             .window_bytes = n->window_bytes,
                             .last_used = n->last_used,
@@ -235,8 +236,11 @@ static enum err flush_rest(struct store *s) {
     if (!err) err = store_index_put_number(s->index, "day_bytes", s->day_bytes);
     LIST_EACH(&s->map.models, struct store_model, node, m) {
         if (err || !m->row_stale) continue;
-        struct index_model row = {
-            .tag = m->tag, .model = m->id, .pinned = m->pinned, .self_test = m->self_test};
+        struct index_model row = {.tag = m->tag,
+                                  .model = m->id,
+                                  .pinned = m->pinned,
+                                  .self_test = m->self_test,
+                                  .token_cost = m->token_cost};
         err = store_index_put_model(s->index, &row);
     }
     if (err) {
@@ -252,6 +256,7 @@ static enum err flush_rest(struct store *s) {
 
 enum err store_flush_rows(struct store *s, bool recency) {
     if (s->fenced) return ERR_LOCKED;
+    if (s->load) return ERR_OK; /* all stays stale until the folder is known */
     /* Names first: a leaf's row may be missing (the scan finds its file), a row without its leaf steps back to the parent
      * that the block's row still tells of. Dead rows before living ones: a block may have come back. */
     if (recency) store_agents_renewed(s);
@@ -281,92 +286,6 @@ enum err store_flush(struct store *s) {
 
 /* ---- opening ---- */
 
-/* Leaves that only a file tells of are not here yet when agents' rows are read: the scan comes between, the rows wait. */
-struct loader {
-    struct store *s;
-    struct index_agent *agents; /* their strings are owned */
-    size_t n, room;
-};
-
-static enum err load_model(void *ctx, const struct index_model *row) {
-    struct loader *l = ctx;
-    struct store_model *m = store_map_model(&l->s->map, row->tag, row->model);
-    if (!m) return ERR_NOMEM;
-    m->pinned = row->pinned;
-    m->self_test = row->self_test;
-    m->row_stale = false;
-    return ERR_OK;
-}
-
-static enum err load_block(void *ctx, const struct index_block *row) {
-    struct loader *l = ctx;
-    struct store_model *m = store_map_model(&l->s->map, row->tag, "");
-    struct store_node *n = m ? store_node_new(m, row->tokens, row->n_tokens) : NULL;
-    if (!n) return ERR_NOMEM;
-    n->name = row->name;
-    n->parent_name = row->parent;
-    n->first_pos = row->first_pos;
-    n->window_from = row->window_from;
-    n->flags = row->flags;
-    n->base_bytes = row->base_bytes;
-    n->window_bytes = row->window_bytes;
-    n->last_used = row->last_used;
-    n->window_used = row->window_used;
-    n->owner = row->owner;
-    store_map_insert(&l->s->map, n);
-    return ERR_OK;
-}
-
-static enum err load_agent(void *ctx, const struct index_agent *row) {
-    struct loader *l = ctx;
-    if (l->n == l->room) {
-        size_t room = l->room ? l->room * 2 : 64;
-        struct index_agent *agents = mem_realloc(l->agents, room * sizeof agents[0]);
-        if (!agents) return ERR_NOMEM;
-        l->agents = agents;
-        l->room = room;
-    }
-    struct index_agent copy = *row;
-    copy.agent = mem_strdup(row->agent);
-    if (!copy.agent) return ERR_NOMEM;
-    l->agents[l->n++] = copy;
-    return ERR_OK;
-}
-
-static enum err attach_agent(struct store *s, const struct index_agent *row) {
-    struct store_model *m = store_map_model_find(&s->map, row->tag);
-    struct store_agent *a = NULL;
-    for (uint32_t k = 0; m && k < row->n_chains; k++) {
-        struct store_node *leaf = store_map_find(&s->map, row->tag, row->chains[k].leaf);
-        if (!leaf || store_node_end(leaf) != row->chains[k].n_tokens) continue;
-        if (!a) a = store_agent_make(s, m, row->agent);
-        if (!a) return ERR_NOMEM;
-        enum err err = store_agent_add_chain(s, a, leaf, row->chains[k].last_used);
-        if (err) return err;
-    }
-    if (!a) return ERR_OK;
-    a->pinned = row->pinned;
-    a->last_used = row->last_used;
-    if (a->n_chains == row->n_chains) list_remove(&s->agents_dirty, &a->dirty);
-    return ERR_OK;
-}
-
-static enum err load(struct store *s) {
-    struct loader l = {.s = s};
-    struct store_found found = {0};
-    struct index_reader reader = {.ctx = &l, .model = load_model, .block = load_block, .agent = load_agent};
-    enum err err = store_index_read(s->index, &reader);
-    if (!err) err = store_scan(s, &found);
-    if (!err) err = store_map_sort(&s->map);
-    for (size_t i = 0; i < l.n && !err; i++) err = attach_agent(s, &l.agents[i]);
-    if (!err) err = store_scan_drop(s); /* after the agents: their chains step back to what is there */
-    if (!err) err = store_found_adopt(s, &found);
-    store_found_free(&found);
-    for (size_t i = 0; i < l.n; i++) mem_free((void *)(uintptr_t)l.agents[i].agent);
-    mem_free(l.agents);
-    return err;
-}
-
 static uint32_t wal_pages(const struct store *s) {
     return (uint32_t)((s->wal_bytes - WAL_TRANSACTION_BYTES) / DISK_UNIT_BYTES);
 }
@@ -383,6 +302,7 @@ static void move_database_aside(struct store *s) {
 }
 
 static void reset_map(struct store *s) {
+    store_load_free(s);
     store_agents_free(s);
     store_map_free(&s->map);
     s->n_rows_stale = s->n_dead_rows = 0;
@@ -394,7 +314,8 @@ static enum err open_and_load(struct store *s, char *why, size_t why_size) {
     if (!err) err = store_map_init(&s->map);
     if (!err) err = store_index_open(store_path_of(s, "index.db").s, wal_pages(s), &s->index, why, why_size);
     if (!err) err = claim(s);
-    if (!err) err = load(s);
+    if (!err) err = store_load_begin(s);
+    if (!err && !s->scan_later) err = store_load_finish(s);
     return err;
 }
 
@@ -419,6 +340,7 @@ static enum err open_all(struct store *s, char *why, size_t why_size) {
 
 static void store_release(struct store *s) {
     store_index_free(s->index);
+    store_load_free(s);
     store_agents_free(s);
     store_map_free(&s->map);
     mem_free(s->dir);
@@ -436,10 +358,12 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
     if (!s) return ERR_NOMEM;
     list_init(&s->agents);
     list_init(&s->agents_dirty);
+    list_init(&s->agents_pinned);
     s->disk = c->disk ? c->disk : &disk_ops_real;
     s->budget_bytes = c->budget_bytes;
     s->write_per_day_bytes = c->write_per_day_bytes;
     s->generation = c->generation;
+    s->scan_later = c->scan_later;
     s->wal_bytes = c->budget_bytes / 64;
     if (s->wal_bytes < WAL_BYTES_MIN) s->wal_bytes = WAL_BYTES_MIN;
     if (s->wal_bytes > WAL_BYTES_MAX) s->wal_bytes = WAL_BYTES_MAX;
@@ -454,11 +378,7 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
     }
     store_note_place(s);
     store_look_at_index(s);
-    enum err room =
-        store_make_room(s, 0, NULL); /* a database made anew grows beside the old one and all blocks */
-    store_flush_rows(s, false);      /* what the scan found */
-    if (room || store_make_room(s, 0, NULL))
-        log_warn("store.over_budget", "bytes=%llu", (unsigned long long)store_disk_bytes(s));
+    if (!s->load) store_load_settle(s);
     *ret = s;
     return ERR_OK;
 }
@@ -517,4 +437,11 @@ void store_self_test_put(struct store *s, struct hash128 tag) {
     if (!m->self_test) m->row_stale = s->models_dirty = true;
     m->self_test = true;
     store_flush_rows(s, false);
+}
+
+void store_set_token_cost(struct store *s, struct hash128 tag, uint32_t cost) {
+    struct store_model *m = cost > 0 ? store_map_model(&s->map, tag, "") : NULL;
+    if (!m || m->token_cost == cost) return;
+    m->token_cost = cost;
+    m->row_stale = s->models_dirty = true;
 }

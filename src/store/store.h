@@ -30,10 +30,16 @@ struct store_config {
     uint64_t generation;
     const struct disk_ops *disk; /* NULL: the real one */
     uint64_t device; /* 0, or store_device() of before: on no other disk is a missing folder made */
+    bool scan_later; /* the folder is looked through by store_scan_step(), not by the opening */
 };
 
 enum err store_open(const struct store_config *c, struct store **ret, char *why, size_t why_size) NODISCARD;
 void store_free(struct store *s);
+/* With scan_later: what the database knew is found at once; what only files tell of comes step by step (a step: at least one
+ * of a model's 256 folders, then more until slice_ns have gone). Until it is over nothing is put, noted or evicted (ERR_IO: try again), and deletions and pins finish it first.
+ * ERR_NOMEM, ERR_IO: again later; ERR_LOCKED: never. */
+bool store_is_scanning(const struct store *s);
+enum err store_scan_step(struct store *s, int64_t slice_ns) NODISCARD;
 /* The folder that was opened is not there any more, or another one is in its place (a disk was taken away, the folder was removed).
  * Nothing is stored or found now and nothing is forgotten: free it and open it again, which makes the folder anew. */
 bool store_is_lost(const struct store *s);
@@ -122,6 +128,9 @@ void store_file_hash_put(struct store *s, const struct file_identity *id, const 
                          struct hash128 hash);
 bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
 void store_self_test_put(struct store *s, struct hash128 tag);
+/* What a token's prefill costs with this model, in a unit that is the same for all of them (the seat says millions of
+ * parameters): what the budget keeps of each goes by it. 0: not known, nothing changes. */
+void store_set_token_cost(struct store *s, struct hash128 tag, uint32_t cost);
 
 /* Writes what the database lacks: block rows, recency, the day's writes. For when the disk thread is idle; recency
  * alone waits up to 5 minutes, so that an idle store writes nothing. store_free() does it too. What is lost without it:

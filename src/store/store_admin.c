@@ -31,7 +31,7 @@ static void agent_write(struct store *s, const struct store_agent *a, store_agen
     json_key(w, "blocks"), json_u64(w, blocks);
     json_key(w, "bytes"), json_u64(w, bytes);
     json_key(w, "last_used"), json_i64(w, a->last_used);
-    json_key(w, "pinned"), json_boolean(w, a->pinned);
+    json_key(w, "pinned"), json_boolean(w, store_agent_is_pinned(a));
     json_key(w, "chains"), json_u64(w, a->n_chains);
     if (extra && !extra(ctx, a->model->tag, a->id, w)) saved = false;
     json_key(w, "saved"), json_boolean(w, saved);
@@ -61,11 +61,13 @@ enum err store_agents_json(struct store *s, const char *model, const char *agent
 
 enum err store_agent_pin(struct store *s, const char *model, const char *agent, bool pin) {
     uint32_t n = 0;
+    enum err err = store_scan_all(s);
+    if (err) return err;
     LIST_EACH(&s->agents, struct store_agent, node, a) {
         if (!model_matches(a->model, model) || strcmp(a->id, agent) != 0) continue;
         n++;
-        if (a->pinned == pin) continue;
-        a->pinned = pin;
+        if (store_agent_is_pinned(a) == pin) continue;
+        store_agent_set_pinned(s, a, pin);
         if (!list_linked(&a->dirty)) list_push_back(&s->agents_dirty, &a->dirty);
     }
     return n ? store_flush_rows(s, false) : ERR_NOT_FOUND;
@@ -116,10 +118,11 @@ static void delete_upwards(struct deletion *d, struct store_node *n) {
 
 /* A tail of this owner that no chain names (any more), not yet seen in this round. */
 static struct store_node *next_owned_tail(struct store *s, const struct store_model *m, uint64_t owner) {
-    LIST_EACH(&s->map.leaves, struct store_node, leaf, n) {
-        if (n->model == m && n->owner == owner && n->chains.count == 0 && store_node_is_tail(n) &&
-            n->mark != s->round)
-            return n;
+    for (unsigned c = 0; c < STORE_CLASSES; c++) {
+        LIST_EACH(&m->leaves[c], struct store_node, leaf, n) {
+            if (n->owner == owner && n->chains.count == 0 && store_node_is_tail(n) && n->mark != s->round)
+                return n;
+        }
     }
     return NULL;
 }
@@ -154,7 +157,8 @@ enum err store_agent_delete(struct store *s, const char *model, const char *agen
     *ret_agents = 0;
     *ret_files = *ret_bytes = 0;
     if (store_is_fenced(s)) return ERR_LOCKED;
-    enum err err = ERR_OK;
+    enum err err = store_scan_all(s);
+    if (err) return err;
     LIST_EACH(&s->agents, struct store_agent, node, a) {
         if (!model_matches(a->model, model) || strcmp(a->id, agent) != 0) continue;
         struct deletion d = {.s = s, .tag = a->model->tag};
@@ -187,7 +191,8 @@ static void delete_model(struct deletion *d, struct store_model *m) {
 enum err store_cache_delete(struct store *s, const char *model, uint64_t *ret_files, uint64_t *ret_bytes) {
     *ret_files = *ret_bytes = 0;
     if (store_is_fenced(s)) return ERR_LOCKED;
-    enum err err = ERR_OK;
+    enum err err = store_scan_all(s);
+    if (err) return err;
     LIST_EACH(&s->map.models, struct store_model, node, m) {
         if (!model_matches(m, model)) continue;
         struct deletion d = {.s = s, .tag = m->tag};
@@ -222,6 +227,7 @@ enum err store_cache_json(struct store *s, struct buf *out) {
     json_key(&w, "bytes"), json_u64(&w, store_disk_bytes(s));
     json_key(&w, "budget_bytes"), json_u64(&w, s->budget_bytes);
     json_key(&w, "blocks"), json_u64(&w, s->map.n_nodes);
+    json_key(&w, "scanning"), json_boolean(&w, store_is_scanning(s));
     json_key(&w, "hits"), json_u64(&w, s->counters.hits);
     json_key(&w, "misses"), json_u64(&w, s->counters.misses);
     json_key(&w, "corrupt"), json_u64(&w, s->counters.corrupt);

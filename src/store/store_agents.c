@@ -37,6 +37,18 @@ static void agent_dirty(struct store *s, struct store_agent *a) {
     if (!list_linked(&a->dirty)) list_push_back(&s->agents_dirty, &a->dirty);
 }
 
+bool store_agent_is_pinned(const struct store_agent *a) {
+    return list_linked(&a->pinned);
+}
+
+void store_agent_set_pinned(struct store *s, struct store_agent *a, bool pinned) {
+    if (pinned == store_agent_is_pinned(a)) return;
+    if (pinned)
+        list_push_back(&s->agents_pinned, &a->pinned);
+    else
+        list_remove(&s->agents_pinned, &a->pinned);
+}
+
 static void chain_remove(struct store *s, struct agent_chain *c) {
     struct store_agent *a = c->agent;
     uint32_t i = 0;
@@ -55,6 +67,7 @@ static void agent_unlink(struct store *s, struct store_agent *a) {
     *at = a->hash_next;
     list_remove(&s->agents, &a->node);
     if (list_linked(&a->dirty)) list_remove(&s->agents_dirty, &a->dirty);
+    store_agent_set_pinned(s, a, false);
     mem_free(a->id);
     mem_free(a);
 }
@@ -81,7 +94,7 @@ struct store_agent *store_agent_make(struct store *s, struct store_model *model,
     if (a) return a;
     if (s->agents.count >= STORE_AGENTS_MAX) {
         LIST_EACH(&s->agents, struct store_agent, node, old) {
-            if (old->pinned) continue;
+            if (store_agent_is_pinned(old)) continue;
             store_agent_remove(s, old);
             break;
         }
@@ -106,7 +119,7 @@ struct store_agent *store_agent_make(struct store *s, struct store_model *model,
 void store_agent_row(const struct store_agent *a, struct index_agent *ret) {
     *ret = (struct index_agent){.tag = a->model->tag,
                                 .agent = a->id,
-                                .pinned = a->pinned,
+                                .pinned = store_agent_is_pinned(a),
                                 .last_used = a->last_used,
                                 .n_chains = a->n_chains};
     for (uint32_t i = 0; i < a->n_chains; i++)
@@ -280,6 +293,7 @@ static enum err note_chain(struct store *s, struct store_agent *a, struct store_
 
 enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent,
                           struct block_name leaf, uint32_t n_tokens, bool pinned_model) {
+    if (s->load) return ERR_IO;
     if (strlen(agent) > AGENT_ID_BYTES_MAX || strlen(model) > MODEL_ID_BYTES_MAX) return ERR_INVALID;
     struct store_model *m = store_map_model(&s->map, tag, model);
     if (!m) return ERR_NOMEM;
@@ -289,6 +303,7 @@ enum err store_agent_note(struct store *s, struct hash128 tag, const char *model
     struct store_node *n = store_map_find(&s->map, tag, leaf.h);
     if (!n) return ERR_NOT_FOUND;
     if (store_node_end(n) != n_tokens) return ERR_INVALID;
+    store_map_use(&s->map, n, store_now_s());
     bool news = true;
     if (agent[0]) {
         struct store_agent *a = store_agent_make(s, m, agent);

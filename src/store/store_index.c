@@ -21,14 +21,14 @@
     Q(BEGIN, "BEGIN IMMEDIATE")                                                                              \
     Q(COMMIT, "COMMIT")                                                                                      \
     Q(ROLLBACK, "ROLLBACK")                                                                                  \
-    Q(READ_MODELS, "SELECT tag, model, pinned, self_test FROM models")                                       \
+    Q(READ_MODELS, "SELECT tag, model, pinned, self_test, token_cost FROM models")                           \
     Q(READ_BLOCKS,                                                                                           \
       "SELECT tag, name, parent, first_pos, n_tokens, window_from, flags, base_bytes, window_bytes,"         \
-      " last_used, window_used, owner, tokens FROM blocks ORDER BY first_pos")                               \
+      " last_used, window_used, owner, tokens, uses FROM blocks ORDER BY first_pos")                         \
     Q(READ_AGENTS, "SELECT tag, agent, pinned, last_used, chains FROM agents ORDER BY last_used")            \
-    Q(PUT_MODEL, "INSERT OR REPLACE INTO models VALUES (?1, ?2, ?3, ?4)")                                    \
+    Q(PUT_MODEL, "INSERT OR REPLACE INTO models VALUES (?1, ?2, ?3, ?4, ?5)")                                \
     Q(PUT_BLOCK,                                                                                             \
-      "INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)")       \
+      "INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")  \
     Q(DELETE_BLOCK, "DELETE FROM blocks WHERE tag = ?1 AND name = ?2")                                       \
     Q(PUT_AGENT, "INSERT OR REPLACE INTO agents VALUES (?1, ?2, ?3, ?4, ?5)")                                \
     Q(DELETE_AGENT, "DELETE FROM agents WHERE tag = ?1 AND agent = ?2")                                      \
@@ -53,10 +53,11 @@ static const char *const query_sql[] = {
 };
 
 static const char schema[] =
-    "CREATE TABLE models (tag BLOB PRIMARY KEY, model TEXT, pinned INT, self_test INT) WITHOUT ROWID;"
+    "CREATE TABLE models (tag BLOB PRIMARY KEY, model TEXT, pinned INT, self_test INT, token_cost INT) "
+    "WITHOUT ROWID;"
     "CREATE TABLE blocks (tag BLOB, name BLOB, parent BLOB, first_pos INT, n_tokens INT, window_from INT, "
     "flags INT,"
-    " base_bytes INT, window_bytes INT, last_used INT, window_used INT, owner INT, tokens BLOB,"
+    " base_bytes INT, window_bytes INT, last_used INT, window_used INT, owner INT, tokens BLOB, uses INT,"
     " PRIMARY KEY (tag, name)) WITHOUT ROWID;"
     "CREATE TABLE agents (tag BLOB, agent TEXT, pinned INT, last_used INT, chains BLOB,"
     " PRIMARY KEY (tag, agent)) WITHOUT ROWID;"
@@ -253,6 +254,7 @@ enum err store_index_put_model(struct store_index *ix, const struct index_model 
     sqlite3_bind_text(st, 2, m->model, -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 3, m->pinned);
     sqlite3_bind_int(st, 4, m->self_test);
+    sqlite3_bind_int64(st, 5, m->token_cost);
     return run(st);
 }
 
@@ -271,6 +273,7 @@ enum err store_index_put_block(struct store_index *ix, const struct index_block 
     sqlite3_bind_int64(st, 11, b->window_used);
     sqlite3_bind_int64(st, 12, (int64_t)b->owner);
     if (b->tokens) sqlite3_bind_blob(st, 13, b->tokens, (int)(4 * b->n_tokens), SQLITE_STATIC);
+    sqlite3_bind_int(st, 14, b->uses);
     return run(st);
 }
 
@@ -378,16 +381,19 @@ enum err store_index_shrink(struct store_index *ix) {
 
 /* ---- reading all ---- */
 
+static bool in_range(int64_t v, int64_t low, int64_t high) {
+    return v >= low && v <= high;
+}
+
 static enum err read_model(sqlite3_stmt *st, const struct index_reader *reader) {
     struct index_model m = {.model = (const char *)sqlite3_column_text(st, 1),
                             .pinned = sqlite3_column_int(st, 2) != 0,
                             .self_test = sqlite3_column_int(st, 3) != 0};
+    int64_t token_cost = sqlite3_column_int64(st, 4);
     if (!column_hash(st, 0, &m.tag) || !m.model || strlen(m.model) > MODEL_ID_BYTES_MAX) return ERR_CORRUPT;
+    if (!in_range(token_cost, 0, UINT32_MAX)) return ERR_CORRUPT;
+    m.token_cost = (uint32_t)token_cost;
     return reader->model(reader->ctx, &m);
-}
-
-static bool in_range(int64_t v, int64_t low, int64_t high) {
-    return v >= low && v <= high;
 }
 
 static enum err read_block(sqlite3_stmt *st, const struct index_reader *reader) {
@@ -397,11 +403,14 @@ static enum err read_block(sqlite3_stmt *st, const struct index_reader *reader) 
     int64_t first_pos = sqlite3_column_int64(st, 3), n_tokens = sqlite3_column_int64(st, 4);
     int64_t window_from = sqlite3_column_int64(st, 5), flags = sqlite3_column_int64(st, 6);
     int64_t base = sqlite3_column_int64(st, 7), window = sqlite3_column_int64(st, 8);
+    int64_t uses = sqlite3_column_int64(st, 13);
     if (!column_hash(st, 0, &b.tag) || !column_hash(st, 1, &b.name) || !column_hash(st, 2, &b.parent))
         return ERR_CORRUPT;
     if (!in_range(first_pos, 0, INT32_MAX - BLOCK_TOKENS) || first_pos % BLOCK_TOKENS != 0)
         return ERR_CORRUPT;
-    if (!in_range(n_tokens, 1, BLOCK_TOKENS) || !in_range(flags, 0, UINT8_MAX)) return ERR_CORRUPT;
+    if (!in_range(n_tokens, 1, BLOCK_TOKENS) || !in_range(flags, 0, UINT8_MAX) ||
+        !in_range(uses, 0, UINT8_MAX))
+        return ERR_CORRUPT;
     if (!in_range(base, 1, INT64_MAX / 4) || !in_range(window, 0, INT64_MAX / 4)) return ERR_CORRUPT;
     if (window > 0 && !in_range(window_from, first_pos, first_pos + n_tokens)) return ERR_CORRUPT;
     if (n_tokens < BLOCK_TOKENS) {
@@ -412,6 +421,7 @@ static enum err read_block(sqlite3_stmt *st, const struct index_reader *reader) 
     b.n_tokens = (uint32_t)n_tokens;
     b.window_from = (uint32_t)(window > 0 ? window_from : 0);
     b.flags = (uint8_t)flags;
+    b.uses = (uint8_t)uses;
     b.base_bytes = (uint64_t)base;
     b.window_bytes = (uint64_t)window;
     return reader->block(reader->ctx, &b);

@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "store/store.h"
 
-#define STORE_INDEX_SCHEMA 2 /* PRAGMA user_version */
+#define STORE_INDEX_SCHEMA 3 /* PRAGMA user_version */
 
 struct store_index;
 
@@ -16,11 +16,12 @@ struct index_model {
     struct hash128 tag;
     const char *model;
     bool pinned, self_test;
+    uint32_t token_cost;
 };
 struct index_block {
     struct hash128 tag, name, parent;
     uint32_t first_pos, n_tokens, window_from;
-    uint8_t flags;
+    uint8_t flags, uses;
     uint64_t base_bytes, window_bytes;
     int64_t last_used, window_used;
     uint64_t owner;

@@ -34,8 +34,6 @@ enum err store_map_init(struct store_map *m) {
     *m = (struct store_map){.n_buckets = BUCKETS_MIN};
     list_init(&m->models);
     for (size_t i = 0; i < STORE_ORPHAN_LISTS; i++) list_init(&m->orphans[i]);
-    list_init(&m->leaves);
-    list_init(&m->windows);
     list_init(&m->dirty);
     m->buckets = mem_array(m->n_buckets, sizeof(struct store_node *));
     return m->buckets ? ERR_OK : ERR_NOMEM;
@@ -100,6 +98,10 @@ struct store_model *store_map_model(struct store_map *m, struct hash128 tag, con
     list_init(&model->root.tails);
     list_init(&model->root.fulls);
     list_init(&model->root.chains);
+    for (size_t i = 0; i < STORE_CLASSES; i++) {
+        list_init(&model->leaves[i]);
+        list_init(&model->windows[i]);
+    }
     list_push_back(&m->models, &model->node);
     return model;
 }
@@ -145,6 +147,14 @@ static struct list *orphans_of(struct store_map *m, struct hash128 parent_name) 
 
 /* ---- orders ---- */
 
+static uint64_t leaf_seq(struct list_node *n) {
+    return CONTAINER_OF(n, struct store_node, leaf)->seq;
+}
+
+static uint64_t window_seq(struct list_node *n) {
+    return CONTAINER_OF(n, struct store_node, window)->window_seq;
+}
+
 static void insert_before(struct list *l, struct list_node *n, struct list_node *next) {
     must(!list_linked(n));
     n->prev = next->prev;
@@ -154,49 +164,149 @@ static void insert_before(struct list *l, struct list_node *n, struct list_node 
     l->count++;
 }
 
-/* New ones go to the end; a parent that has become a leaf is old and found from the front. */
-static void place_leaf(struct store_map *m, struct store_node *n) {
-    struct list_node *last = m->leaves.count ? m->leaves.head.prev : NULL;
-    if (!last || LIST_ENTRY(last, struct store_node, leaf)->seq <= n->seq) {
-        list_push_back(&m->leaves, &n->leaf);
-        return;
+/* By its seq: what is new belongs at the end, a parent that has become a leaf (it was used just before its child) near the
+ * front. So it is looked for from both ends. */
+static void place(struct list *l, struct list_node *n, uint64_t (*seq_of)(struct list_node *)) {
+    uint64_t seq = seq_of(n);
+    struct list_node *front = l->head.next, *back = l->head.prev;
+    while (front != &l->head && seq_of(front) < seq && seq_of(back) > seq) {
+        front = front->next;
+        back = back->prev;
     }
-    LIST_EACH(&m->leaves, struct store_node, leaf, it) {
-        if (it->seq > n->seq) {
-            insert_before(&m->leaves, &n->leaf, &it->leaf);
-            return;
-        }
-    }
+    if (front == &l->head || seq_of(front) > seq)
+        insert_before(l, n, front);
+    else
+        insert_before(l, n, back->next);
 }
 
 static bool is_leaf(const struct store_node *n) {
     return n->tails.count == 0 && n->fulls.count == 0 && !store_node_is_root(n);
 }
 
-static void settle_leaf(struct store_map *m, struct store_node *n) {
-    bool want = is_leaf(n), linked = list_linked(&n->leaf);
-    if (want && !linked) place_leaf(m, n);
-    if (!want && linked) list_remove(&m->leaves, &n->leaf);
+static uint8_t leaf_class(const struct store_node *n) {
+    struct store_worth w = {.n_tokens = n->n_tokens,
+                            .uses = n->uses,
+                            .bytes = disk_bytes_of(n->base_bytes),
+                            .stranded = n->model->n_windows > 0 && n->window_bytes == 0};
+    return store_value_class(&w);
+}
+
+static uint8_t window_class(const struct store_node *n) {
+    struct store_worth w = {
+        .n_tokens = n->n_tokens, .uses = n->uses, .bytes = disk_bytes_of(n->window_bytes), .window = true};
+    return store_value_class(&w);
+}
+
+/* Puts n into the lists it belongs in now. */
+static void settle_leaf(struct store_node *n) {
+    bool want = is_leaf(n);
+    uint8_t now = want ? leaf_class(n) : 0;
+    if (list_linked(&n->leaf)) {
+        if (want && now == n->leaf_class) return;
+        list_remove(&n->model->leaves[n->leaf_class], &n->leaf);
+    }
+    n->leaf_class = now;
+    if (want) place(&n->model->leaves[now], &n->leaf, leaf_seq);
+}
+
+static void settle_window(struct store_node *n) {
+    bool want = n->window_bytes > 0;
+    uint8_t now = want ? window_class(n) : 0;
+    if (list_linked(&n->window)) {
+        if (want && now == n->window_class) return;
+        list_remove(&n->model->windows[n->window_class], &n->window);
+    }
+    n->window_class = now;
+    if (want) place(&n->model->windows[now], &n->window, window_seq);
+}
+
+static void to_end(struct list *l, struct list_node *n) {
+    if (!list_linked(n)) return;
+    list_remove(l, n);
+    list_push_back(l, n);
 }
 
 void store_map_touch(struct store_map *m, struct store_node *n, int64_t now_s) {
     n->seq = ++m->seq;
     n->last_used = now_s;
-    if (list_linked(&n->leaf)) {
-        list_remove(&m->leaves, &n->leaf);
-        list_push_back(&m->leaves, &n->leaf);
-    }
+    to_end(&n->model->leaves[n->leaf_class], &n->leaf);
     store_map_dirty(m, n, false);
 }
 
 void store_map_touch_window(struct store_map *m, struct store_node *n, int64_t now_s) {
     n->window_seq = ++m->seq;
     n->window_used = now_s;
-    if (list_linked(&n->window)) {
-        list_remove(&m->windows, &n->window);
-        list_push_back(&m->windows, &n->window);
-    }
+    to_end(&n->model->windows[n->window_class], &n->window);
     store_map_dirty(m, n, false);
+}
+
+static uint8_t one_more(uint8_t uses) {
+    return uses < STORE_USES_MAX ? (uint8_t)(uses + 1) : STORE_USES_MAX;
+}
+
+/* The uses of a chain's new blocks, of which lowest is the first. */
+static uint8_t uses_of_new(const struct store_node *lowest) {
+    const struct store_node *parent = lowest->parent;
+    if (!parent || store_node_is_root(parent)) return 1;
+    size_t others = parent->fulls.count - (store_node_is_tail(lowest) ? 0 : 1);
+    return others ? 1 : one_more(parent->uses);
+}
+
+void store_map_use(struct store_map *m, struct store_node *leaf, int64_t now_s) {
+    const struct store_node *lowest_new = NULL;
+    uint64_t n_path = 0;
+    for (struct store_node *n = leaf; n && !store_node_is_root(n); n = n->parent) {
+        n_path++;
+        if (n->uses == 0) lowest_new = n;
+    }
+    uint8_t uses = lowest_new ? uses_of_new(lowest_new) : 1;
+    /* The root's end is the oldest, the leaf the newest; only the leaf can be in a list of leaves. */
+    uint64_t seq = m->seq += n_path;
+    for (struct store_node *n = leaf; n && !store_node_is_root(n); n = n->parent) {
+        n->uses = n->uses ? one_more(n->uses) : uses;
+        n->seq = seq--;
+        n->last_used = now_s;
+        to_end(&n->model->leaves[n->leaf_class], &n->leaf);
+        settle_leaf(n);
+        settle_window(n);
+        store_map_dirty(m, n, false);
+    }
+}
+
+/* ---- what goes next ---- */
+
+struct victim {
+    struct store_node *node;
+    bool window;
+    double score;
+};
+
+static void look_at(struct victim *v, struct store_node *n, bool window, double score) {
+    if (v->node && score <= v->score) return;
+    *v = (struct victim){n, window, score};
+}
+
+struct store_node *store_map_victim(const struct store_map *m, uint64_t round, bool *ret_window) {
+    struct victim v = {0};
+    LIST_EACH(&m->models, struct store_model, node, model) {
+        if (model->pinned) continue;
+        for (unsigned c = 0; c < STORE_CLASSES; c++) {
+            /* Windows first: at the same score they go before what they belong to. */
+            LIST_EACH(&model->windows[c], struct store_node, window, n) {
+                if (n->kept_at == round) continue;
+                look_at(&v, n, true,
+                        store_value_score(m->seq - n->window_seq, (uint8_t)c, model->token_cost));
+                break;
+            }
+            LIST_EACH(&model->leaves[c], struct store_node, leaf, n) {
+                if (n->kept_at == round) continue;
+                look_at(&v, n, false, store_value_score(m->seq - n->seq, (uint8_t)c, model->token_cost));
+                break;
+            }
+        }
+    }
+    *ret_window = v.window;
+    return v.node;
 }
 
 void store_map_dirty(struct store_map *m, struct store_node *n, bool row_stale) {
@@ -225,10 +335,10 @@ struct store_node *store_node_new(struct store_model *model, const int32_t *tail
     return n;
 }
 
-static void link_child(struct store_map *m, struct store_node *parent, struct store_node *child) {
+static void link_child(struct store_node *parent, struct store_node *child) {
     child->parent = parent;
     list_push_back(store_node_is_tail(child) ? &parent->tails : &parent->fulls, &child->sibling);
-    settle_leaf(m, parent);
+    settle_leaf(parent);
 }
 
 static bool fits_under(const struct store_node *parent, const struct store_node *child) {
@@ -241,7 +351,7 @@ static void find_children(struct store_map *m, struct store_node *n) {
         if (child->model != n->model || !hash128_equal(child->parent_name, n->name) || !fits_under(n, child))
             continue;
         list_remove(orphans, &child->sibling);
-        link_child(m, n, child);
+        link_child(n, child);
     }
 }
 
@@ -249,7 +359,7 @@ static void find_parent(struct store_map *m, struct store_node *n) {
     struct store_node *parent =
         n->first_pos == 0 ? &n->model->root : store_map_find(m, n->model->tag, n->parent_name);
     if (parent && fits_under(parent, n))
-        link_child(m, parent, n);
+        link_child(parent, n);
     else
         list_push_back(orphans_of(m, n->parent_name), &n->sibling);
 }
@@ -268,7 +378,6 @@ void store_map_insert(struct store_map *m, struct store_node *n) {
     n->base_bytes = n->window_bytes = 0;
     find_parent(m, n);
     find_children(m, n);
-    settle_leaf(m, n);
     store_map_set_files(m, n, base_bytes, window_bytes);
 }
 
@@ -285,28 +394,30 @@ static int compare_window_used(const void *a, const void *b) {
     return x->first_pos == y->first_pos ? 0 : x->first_pos < y->first_pos ? -1 : 1;
 }
 
+/* Both orders become one: what was used at the same second lies side by side. */
 enum err store_map_sort(struct store_map *m) {
-    if (m->n_nodes == 0) return ERR_OK;
-    AUTO(mem_freep) struct store_node **all = mem_array(m->n_nodes, sizeof(struct store_node *));
-    if (!all) return ERR_NOMEM;
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_buckets; i++) {
-        for (struct store_node *it = m->buckets[i]; it; it = it->hash_next) all[n++] = it;
+    size_t n = m->n_nodes, i = 0, k = 0;
+    if (n == 0) return ERR_OK;
+    AUTO(mem_freep) struct store_node **bases = mem_array(2 * n, sizeof(struct store_node *));
+    if (!bases) return ERR_NOMEM;
+    struct store_node **windows = bases + n;
+    for (size_t bucket = 0; bucket < m->n_buckets; bucket++) {
+        for (struct store_node *it = m->buckets[bucket]; it; it = it->hash_next) bases[i++] = it;
     }
-    must(n == m->n_nodes);
-    qsort(all, n, sizeof(struct store_node *), compare_used);
-    for (size_t i = 0; i < n; i++) {
-        all[i]->seq = ++m->seq;
-        if (!list_linked(&all[i]->leaf)) continue;
-        list_remove(&m->leaves, &all[i]->leaf);
-        list_push_back(&m->leaves, &all[i]->leaf);
-    }
-    qsort(all, n, sizeof(struct store_node *), compare_window_used);
-    for (size_t i = 0; i < n; i++) {
-        all[i]->window_seq = ++m->seq;
-        if (!list_linked(&all[i]->window)) continue;
-        list_remove(&m->windows, &all[i]->window);
-        list_push_back(&m->windows, &all[i]->window);
+    must(i == n);
+    memcpy(windows, bases, n * sizeof(struct store_node *));
+    qsort(bases, n, sizeof(struct store_node *), compare_used);
+    qsort(windows, n, sizeof(struct store_node *), compare_window_used);
+    for (i = 0; i < n || k < n;) {
+        if (k < n && (i == n || windows[k]->window_used <= bases[i]->last_used)) {
+            windows[k]->window_seq = ++m->seq;
+            to_end(&windows[k]->model->windows[windows[k]->window_class], &windows[k]->window);
+            k++;
+        } else {
+            bases[i]->seq = ++m->seq;
+            to_end(&bases[i]->model->leaves[bases[i]->leaf_class], &bases[i]->leaf);
+            i++;
+        }
     }
     return ERR_OK;
 }
@@ -314,13 +425,14 @@ enum err store_map_sort(struct store_map *m) {
 void store_map_set_files(struct store_map *m, struct store_node *n, uint64_t base_bytes,
                          uint64_t window_bytes) {
     uint64_t before = store_node_disk_bytes(n);
+    n->model->n_windows += (uint64_t)(window_bytes > 0) - (uint64_t)(n->window_bytes > 0);
     n->base_bytes = base_bytes;
     n->window_bytes = window_bytes;
     uint64_t after = store_node_disk_bytes(n);
     m->bytes += after - before;
     n->model->bytes += after - before;
-    if (window_bytes && !list_linked(&n->window)) list_push_back(&m->windows, &n->window);
-    if (!window_bytes && list_linked(&n->window)) list_remove(&m->windows, &n->window);
+    settle_leaf(n);
+    settle_window(n);
 }
 
 void store_map_remove(struct store_map *m, struct store_node *n) {
@@ -344,8 +456,8 @@ void store_map_remove(struct store_map *m, struct store_node *n) {
         list_remove(store_node_is_tail(n) ? &n->parent->tails : &n->parent->fulls, &n->sibling);
     else
         list_remove(orphans_of(m, n->parent_name), &n->sibling);
-    if (list_linked(&n->leaf)) list_remove(&m->leaves, &n->leaf);
+    if (list_linked(&n->leaf)) list_remove(&n->model->leaves[n->leaf_class], &n->leaf);
     if (list_linked(&n->dirty)) list_remove(&m->dirty, &n->dirty);
-    if (n->parent) settle_leaf(m, n->parent);
+    if (n->parent) settle_leaf(n->parent);
     store_node_free(n);
 }

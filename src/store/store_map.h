@@ -1,6 +1,7 @@
 /* store_map.h - what is on disk, in memory: models, their blocks as trees, who used what last. No I/O, no SQL.
  * A model's root stands for the empty chain; a block hangs under its parent, or, while that is not there, among the orphans
- * (unreachable until the parent comes back). Two orders are kept, oldest first:
+ * (unreachable until the parent comes back). For eviction two kinds of lists are kept, a model's own for each class of value
+ * (store_value.h), each oldest first:
  *   leaves   blocks without children: the only ones that may go, so a chain never gets a hole
  *   windows  blocks with a window part, by the window's own last use
  * A node lives from store_map_insert() to store_map_remove(). Thread: the disk thread. */
@@ -10,6 +11,7 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "store/store.h"
+#include "store/store_value.h"
 
 struct store_model;
 
@@ -32,8 +34,10 @@ struct store_node {
     uint64_t owner;           /* tails: hash64 of the agent in the header, 0 for nobody */
     int32_t *tokens;          /* tails: owned */
     uint8_t flags;
-    bool row_stale;              /* the database's row lacks more than the last use */
-    bool seen_base, seen_window; /* by the scan */
+    uint8_t uses;                     /* turns that ended here or below: store_map_use(); 0: none yet */
+    uint8_t leaf_class, window_class; /* of the lists it is in */
+    bool row_stale;                   /* the database's row lacks more than the last use */
+    bool seen_base, seen_window;      /* by the scan */
 };
 
 struct store_model {
@@ -41,8 +45,11 @@ struct store_model {
     struct hash128 tag;
     char *id; /* owned */
     bool pinned, self_test, row_stale;
+    uint32_t token_cost;      /* of a token's prefill, in the seat's unit; 0: not known */
     uint64_t n_blocks, bytes; /* bytes as the budget counts */
-    uint64_t folders[4];      /* bit i: the folder of names that begin with byte i is there */
+    uint64_t n_windows;       /* blocks with a window part */
+    struct list leaves[STORE_CLASSES], windows[STORE_CLASSES];
+    uint64_t folders[4]; /* bit i: the folder of names that begin with byte i is there */
     bool has_folder;
     uint32_t folder_blocks[256]; /* how many blocks live there */
     struct store_node root;
@@ -51,7 +58,7 @@ struct store_model {
 #define STORE_ORPHAN_LISTS 1024
 
 struct store_map {
-    struct list models, leaves, windows, dirty;
+    struct list models, dirty;
     struct list orphans[STORE_ORPHAN_LISTS]; /* by their parent's name: a scan finds blocks in any order */
     struct store_node **buckets;
     size_t n_buckets, n_nodes;
@@ -69,8 +76,8 @@ struct store_model *store_map_model(struct store_map *m, struct hash128 tag, con
 struct store_node *store_map_find(const struct store_map *m, struct hash128 tag, struct hash128 name);
 /* A node of its model, filled but for its places; it becomes the newest. Its orphaned children find it. */
 void store_map_insert(struct store_map *m, struct store_node *n);
-enum err
-store_map_sort(struct store_map *m) NODISCARD; /* both orders as last_used and window_used say; ERR_NOMEM */
+/* Puts all in the order that last_used and window_used say, one for leaves and windows together; ERR_NOMEM. */
+enum err store_map_sort(struct store_map *m) NODISCARD;
 void store_map_remove(struct store_map *m, struct store_node *n); /* frees it; children become orphans */
 struct store_node *store_node_new(struct store_model *model, const int32_t *tail_tokens,
                                   uint32_t n_tokens) NODISCARD;
@@ -78,6 +85,12 @@ void store_node_free(struct store_node *n); /* one that was not inserted */
 void store_map_set_files(struct store_map *m, struct store_node *n, uint64_t base_bytes,
                          uint64_t window_bytes);
 
+/* What goes next by store_value_score(); *ret_window: its window part alone. Pinned models and what has kept_at == round are
+ * passed over. NULL: nothing may go. Looks at the oldest of each class, so it takes the same time for any number of blocks. */
+struct store_node *store_map_victim(const struct store_map *m, uint64_t round, bool *ret_window);
+/* A turn has ended at leaf: each block of its chain was used once more, and is touched. A block that is new and the only one
+ * that goes on from its parent takes over the parent's uses: it is more of the same conversation. */
+void store_map_use(struct store_map *m, struct store_node *leaf, int64_t now_s);
 void store_map_touch(struct store_map *m, struct store_node *n, int64_t now_s);
 void store_map_touch_window(struct store_map *m, struct store_node *n, int64_t now_s);
 void store_map_dirty(struct store_map *m, struct store_node *n, bool row_stale);

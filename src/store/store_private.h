@@ -1,5 +1,6 @@
 /* store_private.h - what the files of this room share and nobody else sees: struct store and the verbs between them.
- *   store.c         open, close, flush, limits                store_scan.c    what lies in the folder, at open
+ *   store.c         open, close, flush, limits                store_load.c    the database's rows, and the scan, at open
+ *   store_scan.c    what lies in the folder, at open
  *   store_folder.c  whose folder it is, its lock
  *   store_write.c   put, budget, eviction, removal            store_read.c    plan, get, quarantine
  *   store_agents.c  chains of agents                          store_admin.c   figures and orders for the admin
@@ -47,10 +48,10 @@ struct store_agent {
     struct list_node dirty;
     struct store_agent *hash_next;
     struct store_model *model;
-    char *id;      /* owned */
-    uint64_t hash; /* of id: what tails' owner says */
-    bool pinned;
-    bool renewed; /* the row lacks a last use, or the order of chains */
+    char *id;                /* owned */
+    uint64_t hash;           /* of id: what tails' owner says */
+    struct list_node pinned; /* in the store's agents_pinned, or in no list */
+    bool renewed;            /* the row lacks a last use, or the order of chains */
     int64_t last_used;
     uint32_t n_chains;
     struct agent_chain *chains[CHAINS_PER_AGENT_MAX]; /* oldest first; owned */
@@ -91,13 +92,15 @@ struct store {
     uint64_t holder;  /* what LOCK says as long as the folder is our server's */
     bool
         fenced; /* a newer generation or another server has the store: nothing is written or deleted any more */
+    bool scan_later;
     bool lost; /* the folder is another one than we opened, or none */
     struct disk_place index_place, blocks_place;
     struct store_map map;
-    uint64_t round; /* last number given to a walk, for kept_at and mark */
+    struct store_load *load; /* owned; NULL when all that lies in the folder is known */
+    uint64_t round;          /* last number given to a walk, for kept_at and mark */
 
     struct store_agent *agent_buckets[STORE_AGENT_BUCKETS];
-    struct list agents, agents_dirty;
+    struct list agents, agents_dirty, agents_pinned;
 
     struct quarantined quarantine[QUARANTINE_FILES_MAX];
     uint32_t n_quarantined;
@@ -148,26 +151,48 @@ void store_note_place(struct store *s); /* this is the folder we opened */
 void store_look_lost(struct store *s);  /* something was not there: sets lost if it is the whole folder */
 
 /* ---- the folder (store_scan.c) ---- */
-/* Tails with an owner that no row told of. */
+/* Tails with an owner that no row told of. By name: until the scan is over one may go again. */
 struct store_found {
     struct store_found_tail {
-        struct store_node *leaf;
-        char *agent; /* owned */
+        struct hash128 tag, name;
+        struct store_node *leaf; /* store_found_adopt()'s */
+        char *agent;             /* owned */
     } * tails;
     size_t n, room;
 };
-enum err store_scan(struct store *s,
-                    struct store_found *found) NODISCARD; /* files against rows: adopts, forgets, cleans up */
-enum err store_scan_drop(
-    struct store *s) NODISCARD; /* rows whose files the scan has not seen; their chains retreat; ERR_NOMEM */
-enum err
-store_found_adopt(struct store *s,
-                  struct store_found *found) NODISCARD; /* names their owners' chains, oldest first */
-void store_found_free(struct store_found *found);
+/* Files against rows, one of a model's 256 folders at a time: adopts, forgets, cleans up. */
+struct store_scan {
+    struct store_found found;
+    struct hash128 *tags; /* owned: the models' folders */
+    size_t n_tags, room, at;
+    bool in_tag;         /* folders and byte are of tags[at] */
+    uint64_t folders[4]; /* a bit for each that is there */
+    unsigned byte;       /* the next one */
+};
+enum err store_scan_begin(struct store *s, struct store_scan *scan) NODISCARD;
+enum err store_scan_next(struct store *s, struct store_scan *scan,
+                         bool *ret_done) NODISCARD; /* ERR_NOMEM: again */
+/* Rows whose files the scan has not seen; their chains retreat; ERR_NOMEM */
+enum err store_scan_drop(struct store *s) NODISCARD;
+/* Names their owners' chains, oldest first. */
+enum err store_found_adopt(struct store *s, struct store_found *found) NODISCARD;
+void store_scan_free(struct store_scan *scan);
 enum err store_scan_quarantine(struct store *s) NODISCARD;
 /* Header of one file. ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT, ERR_VERSION. *ret_fd stays open if not NULL. */
 enum err store_read_header(struct store *s, const char *path, struct store_header *ret, int *ret_fd,
                            const char **ret_reason) NODISCARD;
+
+/* ---- rows and files become the map (store_load.c) ---- */
+/* Until store_load_end() has returned OK nothing is put, noted, flushed or evicted: what is in the folder is not known yet. */
+struct store_load;
+/* Reads the database, and which models have folders. ERR_CORRUPT: the database can't be used. */
+enum err store_load_begin(struct store *s) NODISCARD;
+enum err store_load_step(struct store *s, bool *ret_done) NODISCARD; /* ERR_NOMEM: again */
+enum err store_load_end(struct store *s) NODISCARD;    /* ERR_NOMEM: again; ERR_IO: the folder has gone */
+enum err store_load_finish(struct store *s) NODISCARD; /* all that is left of it */
+void store_load_settle(struct store *s); /* after the end: within the budget, and the rows written */
+enum err store_scan_all(struct store *s) NODISCARD; /* both, for who must know all: deletions */
+void store_load_free(struct store *s);              /* there may be none */
 
 /* ---- blocks (store_write.c) ---- */
 uint64_t store_used_bytes(const struct store *s); /* the upper bound that the budget is held against */
@@ -193,6 +218,8 @@ enum err store_agent_remove(struct store *s,
 void store_agents_free(struct store *s);
 enum err store_agent_add_chain(struct store *s, struct store_agent *a, struct store_node *leaf,
                                int64_t last_used) NODISCARD;
+bool store_agent_is_pinned(const struct store_agent *a);
+void store_agent_set_pinned(struct store *s, struct store_agent *a, bool pinned);
 /* leaf is going: chains that end there end at its parent now, or are gone. */
 void store_agents_retreat(struct store *s, struct store_node *leaf);
 /* Names a chain that was found in the folder, unless its agent has it already. */

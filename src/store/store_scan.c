@@ -6,7 +6,7 @@
  *   UNLISTED  what lies in a folder that can't be listed now is taken as it was known.
  *   OURS      temporary files, and window files whose base part is missing, are removed; what has no name of ours is
  *             left alone.
- * The scan goes folder by folder (one of 256 a model at a time), so it could run in slices. */
+ * The scan goes folder by folder (one of 256 a model at a time): store_load.c does it at once, or in slices between jobs. */
 #include "store/store_private.h"
 
 #include <stdio.h>
@@ -51,14 +51,16 @@ static enum err found_add(struct store_found *found, struct store_node *leaf, co
     }
     char *copy = mem_strdup(agent);
     if (!copy) return ERR_NOMEM;
-    found->tails[found->n++] = (struct store_found_tail){leaf, copy};
+    found->tails[found->n++] =
+        (struct store_found_tail){.tag = leaf->model->tag, .name = leaf->name, .agent = copy};
     return ERR_OK;
 }
 
-void store_found_free(struct store_found *found) {
-    for (size_t i = 0; i < found->n; i++) mem_free(found->tails[i].agent);
-    mem_free(found->tails);
-    *found = (struct store_found){0};
+void store_scan_free(struct store_scan *scan) {
+    for (size_t i = 0; i < scan->found.n; i++) mem_free(scan->found.tails[i].agent);
+    mem_free(scan->found.tails);
+    mem_free(scan->tags);
+    *scan = (struct store_scan){0};
 }
 
 static int compare_found(const void *a, const void *b) {
@@ -71,6 +73,16 @@ static int compare_found(const void *a, const void *b) {
 
 enum err store_found_adopt(struct store *s, struct store_found *found) {
     enum err err = ERR_OK;
+    for (size_t i = 0; i < found->n;) {
+        struct store_found_tail *t = &found->tails[i];
+        t->leaf = store_map_find(&s->map, t->tag, t->name);
+        if (t->leaf) {
+            i++;
+            continue;
+        }
+        mem_free(t->agent); /* it has gone since it was found */
+        *t = found->tails[--found->n];
+    }
     if (found->n > 1) qsort(found->tails, found->n, sizeof found->tails[0], compare_found);
     for (size_t i = 0; i < found->n && !err; i++)
         err = store_agents_adopt(s, found->tails[i].agent, found->tails[i].leaf);
@@ -85,7 +97,8 @@ struct folder_scan {
     struct store_model *model; /* NULL until a file of this tag was adopted */
     struct hash128 tag;
     struct store_path path;
-    bool windows; /* second round: base parts are known by now */
+    bool windows;     /* second round: base parts are known by now */
+    bool has_windows; /* the first one has seen some */
 };
 
 static bool parse_name(const char *name, const char *ending, struct hash128 *ret) {
@@ -158,9 +171,15 @@ static enum err adopt_base(struct folder_scan *f, const char *name, struct hash1
     n->owner = store_owner_of(h.agent);
     n->seen_base = true;
     if (s->disk->stat(s->disk->ctx, path.s, &st) == ERR_OK) n->last_used = n->window_used = st.mtime_s;
+    /* Before it is known: without its owner's name it must be found once more. */
+    err = h.agent[0] ? found_add(f->found, n, h.agent) : ERR_OK;
+    if (err) {
+        store_node_free(n);
+        return err;
+    }
     store_map_insert(&s->map, n);
     store_row_stale(s, n);
-    return h.agent[0] ? found_add(f->found, n, h.agent) : ERR_OK;
+    return ERR_OK;
 }
 
 static void adopt_window(struct folder_scan *f, const char *name, struct store_node *n) {
@@ -232,7 +251,11 @@ static enum err scan_file(void *ctx, const char *name) {
         struct store_node *n = store_map_find(&f->s->map, f->tag, hash);
         if (!n) return adopt_base(f, name, hash);
         check_base(f, name, n);
-    } else if (f->windows && parse_name(name, ".win", &hash)) {
+    } else if (parse_name(name, ".win", &hash)) {
+        if (!f->windows) {
+            f->has_windows = true;
+            return ERR_OK;
+        }
         struct store_node *n = store_map_find(&f->s->map, f->tag, hash);
         if (!n || !n->seen_base)
             remove_ours(f->s, path_in(f, name).s);
@@ -255,7 +278,8 @@ static void keep_unlisted(struct store *s, struct hash128 tag, const uint64_t fo
 
 static enum err scan_folder(struct folder_scan *f, uint8_t byte) {
     enum err err = ERR_OK;
-    for (int round = 0; round < 2 && !err; round++) {
+    f->has_windows = false;
+    for (int round = 0; !err && (round == 0 || (round == 1 && f->has_windows)); round++) {
         f->windows = round == 1;
         err = f->s->disk->list(f->s->disk->ctx, f->path.s, scan_file, f);
     }
@@ -269,28 +293,16 @@ static enum err scan_folder(struct folder_scan *f, uint8_t byte) {
 
 /* ---- a model's folders ---- */
 
-struct tag_scan {
-    struct store *s;
-    struct hash128 tag;
-    uint64_t folders[4];
-};
-
 static enum err note_folder(void *ctx, const char *name) {
-    struct tag_scan *t = ctx;
+    struct store_scan *scan = ctx;
     static const char digits[] = "0123456789abcdef";
     const char *high = name[0] ? strchr(digits, name[0]) : NULL,
                *low = high && name[1] ? strchr(digits, name[1]) : NULL;
     if (!low || name[2]) return ERR_OK;
     size_t byte = (size_t)(high - digits) * 16 + (size_t)(low - digits);
-    t->folders[byte / 64] |= UINT64_C(1) << (byte % 64);
-    t->s->folder_bytes += DISK_UNIT_BYTES;
+    scan->folders[byte / 64] |= UINT64_C(1) << (byte % 64);
     return ERR_OK;
 }
-
-struct scan {
-    struct store *s;
-    struct store_found *found;
-};
 
 /* UNLISTED, all of a model: it has the folders that its blocks must lie in. */
 static void keep_tag(struct store *s, struct hash128 tag) {
@@ -308,32 +320,54 @@ static void keep_tag(struct store *s, struct hash128 tag) {
     }
 }
 
-static enum err scan_tag(void *ctx, const char *name) {
-    struct scan *all = ctx;
-    struct store *s = all->s;
-    struct tag_scan t = {.s = s};
-    if (!hash128_from_hex(name, &t.tag)) return ERR_OK;
-    uint64_t folder_bytes = s->folder_bytes;
-    enum err err = s->disk->list(s->disk->ctx, store_path_tag(s, t.tag).s, note_folder, &t);
+static unsigned count_folders(const uint64_t folders[4]) {
+    unsigned n = 0;
+    for (unsigned byte = 0; byte < 256; byte++) n += (unsigned)(folders[byte / 64] >> (byte % 64) & 1);
+    return n;
+}
+
+static void begin_tag(struct store *s, struct store_scan *scan) {
+    struct hash128 tag = scan->tags[scan->at];
+    memset(scan->folders, 0, sizeof scan->folders);
+    scan->byte = 0;
+    enum err err = s->disk->list(s->disk->ctx, store_path_tag(s, tag).s, note_folder, scan);
     if (err) {
-        s->folder_bytes = folder_bytes;
-        if (err != ERR_NOT_FOUND) keep_tag(s, t.tag);
-        return ERR_OK;
+        if (err != ERR_NOT_FOUND) keep_tag(s, tag);
+        scan->at++;
+        return;
     }
-    s->folder_bytes += DISK_UNIT_BYTES;
-    struct folder_scan f = {
-        .s = s, .found = all->found, .tag = t.tag, .model = store_map_model_find(&s->map, t.tag)};
-    for (unsigned byte = 0; byte < 256; byte++) {
-        if (!(t.folders[byte / 64] >> (byte % 64) & 1)) continue;
-        f.path = store_path_folder(s, t.tag, (uint8_t)byte);
-        err = scan_folder(&f, (uint8_t)byte);
-        if (err) return err;
-    }
-    struct store_model *model = store_map_model(&s->map, t.tag, "");
+    s->folder_bytes += (count_folders(scan->folders) + 1) * (uint64_t)DISK_UNIT_BYTES;
+    scan->in_tag = true;
+}
+
+static enum err end_tag(struct store *s, struct store_scan *scan) {
+    struct store_model *model = store_map_model(&s->map, scan->tags[scan->at], "");
     if (!model) return ERR_NOMEM;
     model->has_folder = true;
-    memcpy(model->folders, t.folders, sizeof t.folders);
+    memcpy(model->folders, scan->folders, sizeof scan->folders);
+    scan->in_tag = false;
+    scan->at++;
     return ERR_OK;
+}
+
+enum err store_scan_next(struct store *s, struct store_scan *scan, bool *ret_done) {
+    *ret_done = scan->at == scan->n_tags;
+    if (*ret_done) return ERR_OK;
+    if (!scan->in_tag) {
+        begin_tag(s, scan);
+        return ERR_OK;
+    }
+    while (scan->byte < 256 && !(scan->folders[scan->byte / 64] >> (scan->byte % 64) & 1)) scan->byte++;
+    if (scan->byte == 256) return end_tag(s, scan);
+    struct hash128 tag = scan->tags[scan->at];
+    struct folder_scan f = {.s = s,
+                            .found = &scan->found,
+                            .tag = tag,
+                            .model = store_map_model_find(&s->map, tag),
+                            .path = store_path_folder(s, tag, (uint8_t)scan->byte)};
+    enum err err = scan_folder(&f, (uint8_t)scan->byte);
+    if (!err) scan->byte++;
+    return err;
 }
 
 /* Ends of chains first: who steps back must still find what its chain hung from. */
@@ -362,16 +396,24 @@ enum err store_scan_drop(struct store *s) {
     return ERR_OK;
 }
 
-enum err store_scan(struct store *s, struct store_found *found) {
-    struct scan all = {.s = s, .found = found};
-    s->folder_bytes = 3 * DISK_UNIT_BYTES; /* the folder itself, blocks, quarantine */
-    enum err err = s->disk->list(s->disk->ctx, store_path_of(s, "blocks").s, scan_tag, &all);
-    if (err) return err;
-    LIST_EACH(&s->map.models, struct store_model, node, m) {
-        if (m->row_stale) s->models_dirty = true;
-        if (m->n_blocks == 0) store_remove_folders(s, m);
+static enum err note_tag(void *ctx, const char *name) {
+    struct store_scan *scan = ctx;
+    struct hash128 tag;
+    if (!hash128_from_hex(name, &tag)) return ERR_OK;
+    if (scan->n_tags == scan->room) {
+        size_t room = scan->room ? scan->room * 2 : 16;
+        struct hash128 *tags = mem_realloc(scan->tags, room * sizeof tags[0]);
+        if (!tags) return ERR_NOMEM;
+        scan->tags = tags;
+        scan->room = room;
     }
+    scan->tags[scan->n_tags++] = tag;
     return ERR_OK;
+}
+
+enum err store_scan_begin(struct store *s, struct store_scan *scan) {
+    s->folder_bytes = 3 * DISK_UNIT_BYTES; /* the folder itself, blocks, quarantine */
+    return s->disk->list(s->disk->ctx, store_path_of(s, "blocks").s, note_tag, scan);
 }
 
 /* ---- quarantine ---- */
@@ -386,6 +428,10 @@ static enum err note_quarantined(void *ctx, const char *name) {
     if (s->disk->stat(s->disk->ctx, p.s, &st) != ERR_OK || st.is_dir) return ERR_OK;
     memcpy(q.name, name, strlen(name) + 1);
     q.bytes = disk_bytes_of(st.size_bytes);
+    /* Numbers go on from opening to opening: the same file in the same second must not get the same name. */
+    const char *number = strchr(name, '-');
+    uint64_t seq = number ? strtoull(number + 1, NULL, 10) : 0;
+    if (seq > s->quarantine_seq && seq < UINT32_MAX) s->quarantine_seq = seq;
     s->quarantine[s->n_quarantined++] = q;
     s->quarantine_bytes += q.bytes;
     return ERR_OK;

@@ -5,7 +5,7 @@
  *   BEFORE    room is made before the first byte is written, the temporary file included.
  *   FENCED    before each deletion the lock and the database are asked whether the store is still ours.
  *   LEAVES    only leaves go (and window parts, which no chain needs to hang together).
- *   OLDEST    the part that was used longest ago goes first; used in the same second, window parts before base parts. */
+ *   VALUE     the part goes first that is oldest for what it is worth (store_value.h), a window part before its base part. */
 #include "store/store_private.h"
 
 #include <stdio.h>
@@ -127,30 +127,11 @@ static uint64_t mark_kept(struct store *s, struct store_node *guard, uint64_t *r
     LIST_EACH(&s->map.models, struct store_model, node, m) {
         if (m->pinned) *ret_bytes += m->bytes;
     }
-    LIST_EACH(&s->agents, struct store_agent, node, a) {
-        for (uint32_t i = 0; a->pinned && i < a->n_chains; i++)
-            *ret_bytes += mark_path(a->chains[i]->leaf, round);
+    LIST_EACH(&s->agents_pinned, struct store_agent, pinned, a) {
+        for (uint32_t i = 0; i < a->n_chains; i++) *ret_bytes += mark_path(a->chains[i]->leaf, round);
     }
     if (guard) *ret_bytes += mark_path(guard, round);
     return round;
-}
-
-static bool is_kept(const struct store_node *n, uint64_t round) {
-    return n->model->pinned || n->kept_at == round;
-}
-
-static struct store_node *oldest_window(struct store *s, uint64_t round) {
-    LIST_EACH(&s->map.windows, struct store_node, window, n) {
-        if (!is_kept(n, round)) return n;
-    }
-    return NULL;
-}
-
-static struct store_node *oldest_leaf(struct store *s, uint64_t round) {
-    LIST_EACH(&s->map.leaves, struct store_node, leaf, n) {
-        if (!is_kept(n, round)) return n;
-    }
-    return NULL;
 }
 
 static enum err evict_one(struct store *s, uint64_t round) {
@@ -159,12 +140,11 @@ static enum err evict_one(struct store *s, uint64_t round) {
         store_quarantine_trim(s, before - s->quarantine[0].bytes);
         if (s->quarantine_bytes < before) return ERR_OK;
     }
-    struct store_node *window = oldest_window(s, round), *leaf = oldest_leaf(s, round);
-    if (!window && !leaf) return ERR_LIMIT;
+    bool window = false;
+    struct store_node *n = store_map_victim(&s->map, round, &window);
+    if (!n) return ERR_LIMIT;
     uint64_t files = 0, bytes = 0;
-    enum err err = window && (!leaf || window->window_used <= leaf->last_used)
-                       ? remove_window(s, window, &files, &bytes)
-                       : store_remove_block(s, leaf, &files, &bytes);
+    enum err err = window ? remove_window(s, n, &files, &bytes) : store_remove_block(s, n, &files, &bytes);
     if (!err) s->counters.evicted++;
     return err;
 }
@@ -176,6 +156,7 @@ static bool rows_help(const struct store *s, uint64_t need) {
 }
 
 enum err store_make_room(struct store *s, uint64_t need, struct store_node *guard) {
+    if (s->load) return need > 0 ? ERR_IO : ERR_OK; /* what is there is not known yet */
     if (store_used_bytes(s) + need <= s->budget_bytes) return ERR_OK;
     if (store_is_fenced(s)) return ERR_LOCKED;
     uint64_t kept = 0, round = mark_kept(s, guard, &kept);
@@ -429,6 +410,6 @@ enum err store_put(struct store *s, const struct store_block *b, uint64_t *ret_w
     *ret_written_bytes = 0;
     if (!is_valid(b)) return ERR_INVALID;
     enum err err = put(s, b, ret_written_bytes);
-    if (err && err != ERR_LIMIT && err != ERR_NOT_FOUND) s->counters.write_failures++;
+    if (err && err != ERR_LIMIT && err != ERR_NOT_FOUND && !s->load) s->counters.write_failures++;
     return err;
 }

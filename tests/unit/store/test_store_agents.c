@@ -475,7 +475,7 @@ START_TEST(pinned_chains_and_models_stay) {
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), pinned, 1001, 300), 1000);
     ck_assert_uint_eq(rig_cached(s, rig_tag(2), model, 1001, 0), 1000);
     ck_assert_int_eq(store_agent_pin(s, "", "pin", false), ERR_OK);
-    for (uint32_t i = 120; i < 180; i++) {
+    for (uint32_t i = 120; i < 360; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
         say(s, "", t, 1100);
     }

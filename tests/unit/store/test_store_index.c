@@ -27,6 +27,7 @@ static struct {
     struct index_block block;
     struct index_agent agent;
     char name[300], model[300];
+    uint32_t token_cost;
     int32_t tokens[BLOCK_TOKENS];
     enum err answer;
 } got;
@@ -34,6 +35,7 @@ static struct {
 static enum err got_model(void *ctx UNUSED, const struct index_model *m) {
     got.models++;
     snprintf(got.model, sizeof got.model, "%s", m->model);
+    got.token_cost = m->token_cost;
     return ERR_OK;
 }
 static enum err got_block(void *ctx UNUSED, const struct index_block *b) {
@@ -62,6 +64,7 @@ static struct index_block some_block(const int32_t *tokens) {
                                 .n_tokens = 9,
                                 .window_from = 515,
                                 .flags = 1,
+                                .uses = 200,
                                 .base_bytes = 77,
                                 .window_bytes = 88,
                                 .last_used = 1700000000,
@@ -75,7 +78,8 @@ START_TEST(rows_come_back_as_they_went) {
     int32_t tokens[9] = {1, -2, INT32_MAX, INT32_MIN};
     struct index_block b = some_block(tokens), full = b;
     full.n_tokens = 256, full.tokens = NULL, full.name = rig_tag(9);
-    struct index_model m = {.tag = rig_tag(1), .model = "m\xc3\xa9", .pinned = true};
+    struct index_model m = {
+        .tag = rig_tag(1), .model = "m\xc3\xa9", .pinned = true, .token_cost = UINT32_MAX};
     struct index_agent a = {
         .tag = rig_tag(1), .agent = "it's; \"me\"", .pinned = true, .last_used = 4, .n_chains = 2};
     a.chains[0] = (struct index_chain){rig_tag(2), 521, 7};
@@ -102,6 +106,8 @@ START_TEST(rows_come_back_as_they_went) {
     ck_assert_int_eq(got.agent.chains[1].last_used, INT64_MAX);
     ck_assert(hash128_equal(got.agent.chains[0].leaf, rig_tag(2)));
     ck_assert_str_eq(got.model, m.model);
+    ck_assert_uint_eq(got.token_cost, UINT32_MAX);
+    ck_assert_uint_eq(got.block.uses, 200);
     got.answer = ERR_NOMEM; /* a reader's error ends it */
     ck_assert_int_eq(read_all(ix), ERR_NOMEM);
     got.answer = ERR_OK;
