@@ -1,6 +1,6 @@
 /* Named rules:
- *   LEAF LAST  an agent's name moves to a new leaf only when every block posted for it since the last move was written; else
- *              the name stays where its chain is whole (unsaved_agents counts who waits).
+ *   CHAIN      the store takes a block only behind its parent and a name only for a leaf that is there: what was refused on the way
+ *              needs no memory of ours, the note says so (unsaved_agents counts who waits).
  *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
  *              an unplugged one comes back. */
 #include "seat/disk_worker.h"
@@ -74,7 +74,7 @@ static void publish_counters(struct disk_worker *w) {
     atomic_store(&w->stats->evicted_blocks, c.evicted);
     atomic_store(&w->stats->disk_bytes, c.disk_bytes);
     atomic_store(&w->stats->disk_budget_bytes, c.budget_bytes);
-    atomic_store(&w->stats->unsaved_agents, unsaved_count(&w->unsaved));
+    atomic_store(&w->stats->unsaved_agents, w->unsaved.n);
 }
 
 /* ---- the store ---- */
@@ -120,9 +120,10 @@ static void open_store(struct disk_worker *w, const struct msg_hello *h) {
     w->config = (struct store_config){.dir = h->cache_dir[0] ? mem_strdup(h->cache_dir) : NULL,
                                       .budget_bytes = h->cache_disk_bytes,
                                       .write_per_day_bytes = h->cache_write_per_day_bytes,
-                                      .generation = h->generation};
-    snprintf(w->store_why, sizeof w->store_why, "%s",
-             h->cache_dir[0] ? "not enough memory for the store" : "no cache folder is set");
+                                      .generation = h->generation,
+                                      .holder = h->holder};
+    const char *why = h->cache_dir[0] ? "not enough memory for the store" : h->cache_why;
+    snprintf(w->store_why, sizeof w->store_why, "%s", why[0] ? why : "no cache folder is set");
     try_open(w);
     publish_counters(w);
     uint64_t baseline = proc_mem_private_bytes();
@@ -223,15 +224,10 @@ static void put(struct disk_worker *w, struct disk_job *job) {
     if (log_limit_pass(&limit))
         log_warn("seat.put", "err=%s agent=%s pos=%u leaving=%d", err_name(job->err), log_q(b.agent),
                  job->first_pos, job->leaving);
-    unsaved_block_lost(&w->unsaved, job->tag, b.model, b.agent);
     if (job->leaving || job->err != ERR_LIMIT) unsaved_set(&w->unsaved, job->tag, b.model, b.agent);
 }
 
 static void note(struct disk_worker *w, struct disk_job *job) {
-    if (unsaved_take_block_lost(&w->unsaved, job->tag, job->agent)) { /* LEAF LAST */
-        job->err = ERR_DISK_FULL;
-        return;
-    }
     job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
                                            job->n_chain, job->pinned)
                         : ERR_IO;

@@ -106,8 +106,13 @@ static bool take_mail(struct room *r, int64_t timeout_ns) {
 
 /* ---- place ---- */
 
+/* NOBODY (save.h): asked once, by no name. */
+static bool is_one_shot(const struct sequence *s) {
+    return !s->agent[0] && !s->shared;
+}
+
 bool room_leave(struct room *r, struct sequence *s) {
-    if (!s->agent[0] && !s->shared) { /* NOBODY: asked once, and not worth the disk */
+    if (is_one_shot(s)) { /* not worth the disk */
         sequence_drop(r, s);
         return true;
     }
@@ -127,12 +132,12 @@ static bool slot_free(const struct room *r) {
     return false;
 }
 
-/* The oldest that is on the disk, for it costs nothing; else the oldest. */
+/* The oldest that leaves without work: on the disk, or not to be written; else the oldest. */
 static struct sequence *next_to_leave(struct room *r, const struct sequence *keep) {
     struct sequence *oldest = NULL;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (s == keep) continue;
-        if (save_is_done(r, s)) return s;
+        if (is_one_shot(s) || save_is_done(r, s)) return s;
         if (!oldest) oldest = s;
     }
     return oldest;
@@ -187,7 +192,17 @@ static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64
 static bool tend_idle(struct room *r) {
     bool did = false;
     int64_t now = clock_now_ns(), leave_after = r->idle.count > 0 ? idle_ns() : 0;
+    uint32_t n_one_shot = 0;
     LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (is_one_shot(s)) n_one_shot += s->n_tokens;
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (is_one_shot(s)) {
+            if (n_one_shot <= ONE_SHOT_TOKENS_MAX || now - s->idle_since_ns < leave_after) continue;
+            n_one_shot -= s->n_tokens;
+            sequence_drop(r, s);
+            continue;
+        }
         if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;

@@ -27,6 +27,8 @@
 #define SAVE_AGAIN_NS                                                                                        \
     (2 * NS_PER_S) /* what the disk refused is tried again after it; twice as long each time */
 #define SAVE_AGAIN_MAX_NS (30 * NS_PER_S) /* that it fails, up to this */
+#define ONE_SHOT_TOKENS_MAX                                                                                  \
+    4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
 #define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
@@ -47,6 +49,7 @@ struct room_op {
     uint64_t op;
     uint64_t flush_serial; /* the FLUSH that counts */
     bool again;            /* EVICT, STOP: saving for the second time */
+    bool given_up;         /* the disk does not move */
     uint64_t mark;         /* STEP_SAVE: what moves while the disk works, and when it last did */
     int64_t moved_ns;
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */

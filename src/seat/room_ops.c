@@ -352,7 +352,8 @@ static bool all_posted(struct room *r) {
     uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs;
     if (r->op.moved_ns == 0 || mark != r->op.mark) r->op.moved_ns = now;
     r->op.mark = mark;
-    return all || now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S;
+    if (!all && now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S) r->op.given_up = true;
+    return all || r->op.given_up;
 }
 
 static bool all_saved(struct room *r) {
@@ -364,8 +365,7 @@ static bool all_saved(struct room *r) {
 
 static void drop_idle(struct room *r) {
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        bool posted =
-            save_sequence(r, s, SAVE_LEAVING); /* what the disk refused the disk thread has counted */
+        bool posted = !save_is_behind(s); /* what the disk refused the disk thread has counted */
         if (!posted) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
         if (s->agent[0] && (!posted || !r->cache_on)) r->left_unsaved++;
         sequence_drop(r, s);
@@ -375,7 +375,7 @@ static void drop_idle(struct room *r) {
 static void flushed(struct room *r) {
     /* A put of the turn's end may have come back refused (the day's writes, a parent that was evicted), and that was not its
      * last chance: once more. */
-    if (!r->op.again && !all_saved(r)) {
+    if (!r->op.again && !r->op.given_up && !all_saved(r)) {
         r->op.again = true;
         r->op.moved_ns = 0;
         r->op.step = STEP_SAVE;

@@ -176,6 +176,13 @@ bool save_is_done(const struct room *r, const struct sequence *s) {
     return true;
 }
 
+bool save_is_behind(const struct sequence *s) {
+    if (s->n_blocks < s->n_tokens / BLOCK_TOKENS) return true;
+    for (uint32_t k = 0; k < s->n_blocks; k++)
+        if (s->blocks[k].base == BLOCK_DIRTY) return true;
+    return false;
+}
+
 void save_prompt_end(struct room *r, struct sequence *s) {
     if (!r->cache_on) return;
     s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);

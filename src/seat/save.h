@@ -29,6 +29,8 @@ struct disk_job;
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
 /* All of s is on the disk, and the disk has said so. */
 bool save_is_done(const struct room *r, const struct sequence *s);
+/* Full blocks of it were never given to the disk thread. */
+bool save_is_behind(const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);
 /* The prompt of s is read, nothing is generated yet: full blocks and, where that is cheap (no window), a tail: a retry

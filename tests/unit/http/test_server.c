@@ -192,11 +192,11 @@ START_TEST(large_bodies_do_not_lock_small_ones_out) {
     int fd = dial(&script);
     post_json(fd, "/v1/chat/completions", "", CHAT);
     script_done(&script, script_request(&script, 0)->client);
-    ck_assert(hear(fd, &h, "HTTP/1.1 200", 3000));
+    ck_assert(hear(fd, &h, "HTTP/1.1 200", 30000));
     close(fd);
     hush(&h);
     says(fds[N - 1], " "); /* the control: the last large one found no room */
-    ck_assert(hear(fds[N - 1], &h, "HTTP/1.1 503", 3000));
+    ck_assert(hear(fds[N - 1], &h, "HTTP/1.1 503", 30000));
     hush(&h);
     for (int i = 0; i < N; i++) close(fds[i]);
 }
