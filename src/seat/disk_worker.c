@@ -244,7 +244,10 @@ static void note(struct disk_worker *w, struct disk_job *job) {
 static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
     struct store *s = w->store;
     switch (job->kind) {
-    case DISK_SELF_TEST_GET: job->yes = s && store_self_test_get(s, job->tag); break;
+    case DISK_SELF_TEST_GET:
+        job->yes = s && store_self_test_get(s, job->tag);
+        job->other_blocks = s ? store_other_blocks(s, job->tag, job->model) : 0;
+        break;
     case DISK_SELF_TEST_PUT:
         if (s) store_self_test_put(s, job->tag);
         break;

@@ -253,13 +253,28 @@ static void configure_tag(struct room *r) {
     make_tag(r);
     struct disk_job *job = disk_job_new(DISK_SELF_TEST_GET, r->load_serial);
     if (job) job->tag = r->tag;
+    if (job) job->model = mem_strdup(r->model);
     r->op.step = STEP_WAIT_SELF_TEST;
-    if (job && room_post_job(r, job)) return;
+    bool asked = job && job->model;
+    if (job && !asked) disk_job_free(job);
+    if (asked && room_post_job(r, job)) return;
     cache_off(r, "the disk thread could not be asked for the self-test");
     configured(r);
 }
 
-static void configure_self_test(struct room *r, bool passed_before) {
+/* Nothing of what lies there under other tags is used: people should hear why their agents are cold. */
+static void say_ignored(struct room *r, uint64_t other_blocks) {
+    if (other_blocks == 0 || r->cache_reason[0]) return;
+    snprintf(
+        r->cache_reason, sizeof r->cache_reason,
+        "%llu cached blocks of this model's name are not used: they were made with other weights, another "
+        "KV type or another engine",
+        (unsigned long long)other_blocks);
+    log_info("seat.cache_ignored", "model=%s blocks=%llu", log_q(r->model), (unsigned long long)other_blocks);
+}
+
+static void configure_self_test(struct room *r, bool passed_before, uint64_t other_blocks) {
+    say_ignored(r, other_blocks);
     char why[WHY_BYTES] = "";
     engine_cancel(r->engine, false); /* a late cancel must not look like a failed test */
     enum err err = passed_before                           ? ERR_OK
@@ -428,7 +443,7 @@ void room_op_answer(struct room *r, struct disk_job *job) {
     if (job->kind == DISK_HASH && job->owner == r->load_serial) {
         take_hash(r, job);
     } else if (job->kind == DISK_SELF_TEST_GET && r->op.step == STEP_WAIT_SELF_TEST) {
-        configure_self_test(r, job->yes);
+        configure_self_test(r, job->yes, job->other_blocks);
     } else if (job->kind == DISK_FLUSH && r->op.step == STEP_WAIT_FLUSH && job->owner == r->op.flush_serial) {
         flushed(r);
     } else if (job->kind == DISK_CLOSE) {

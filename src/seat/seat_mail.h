@@ -33,7 +33,7 @@ enum disk_job_kind {
     DISK_QUERY,      /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
     /* the engine thread's */
     DISK_HASH, /* path: stored or computed hash in slices -> hash, identity, spec (of one file), err */
-    DISK_SELF_TEST_GET, /* tag -> yes */
+    DISK_SELF_TEST_GET, /* tag, model -> yes, other_blocks */
     DISK_SELF_TEST_PUT, /* tag */
     DISK_CHAINS,        /* tag, agent -> chains */
     DISK_PLAN,          /* tag, tokens, window -> plan */
@@ -74,6 +74,7 @@ struct disk_job {
     char why[256];
     bool yes, spec_known;
     uint64_t written;
+    uint64_t other_blocks; /* of a model of this id, but under other tags */
     struct hash128 hash;
     struct file_identity identity; /* HASH: of what was hashed */
     bool store_off;                /* HASH: the store can't be opened now; why says it */

@@ -123,6 +123,8 @@ bool store_file_hash_get(struct store *s, const struct file_identity *id, struct
 void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path,
                          struct hash128 hash);
 bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
+/* Blocks of a model of this id that were made with other weights, another KV type, another engine: under other tags. */
+uint64_t store_other_blocks(const struct store *s, struct hash128 tag, const char *model);
 void store_self_test_put(struct store *s, struct hash128 tag);
 
 /* Writes what the database lacks: block rows, recency, the day's writes. For when the disk thread is idle; recency

@@ -122,11 +122,13 @@ def test_s3_another_kv_type_uses_nothing_and_the_old_one_is_kept(real_server):
         server.restart()
         conversation.messages = list(before)
         answer = conversation.say(TURNS[2])
-        assert answer.cached == 0, f"bytes of another KV type were used for {kv}"
+        assert answer.cached == 0 and answer.decoded >= answer.prompt, f"bytes of another KV type were used for {kv}"
+        assert "another KV type" in server.current()["cache_reason"]
     server.options = OPTIONS
     server.restart()
     conversation.messages = list(before)
     assert conversation.say(TURNS[2]).cached > 256
+    assert "are not used" in server.current()["cache_reason"]  # those of the other two
 
 
 @per_model
