@@ -9,7 +9,7 @@ from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, SHORT, SYSTEM, TURNS, chec
 
 per_model = pytest.mark.parametrize("model", [pytest.param(m, id=SHORT[m], marks=pytest.mark.xdist_group(SHORT[m])) for m in MODELS])
 QUESTIONS = [*TURNS[:3], "Name an animal.", "Where does it live?", "What does it eat?", "Name a river.",
-             "How long is it?", "Name a city on it.", "What is it known for?", "Tell me one more thing about it."]
+             "How long is it?", "Name a city on it.", "What is it known for?"]
 
 
 @per_model
@@ -26,6 +26,8 @@ def test_c3_ten_turns_equal_a_fresh_server_with_the_whole_history(model, real_se
     fresh = start(tmp_path / "fresh", model)
     try:
         for turn in (2, 4, 7, 10):
+            if turn > 2:  # what is still on its way to the disk would come after the deletion
+                wait_until(lambda: all(a["saved"] for a in fresh.get("/admin/agents").ok()["agents"]), what="saved")
             fresh.request("DELETE", "/admin/cache").ok()  # of the cells, too
             again = Talk(fresh, model, agent="ada", max_tokens=24, seed=1)
             again.messages = [dict(m) for m in conversation.messages[:system + 2 * (turn - 1)]]
