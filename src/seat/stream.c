@@ -275,8 +275,9 @@ void stream_end_done(struct room *r, struct stream *t) {
                              .first_logits_xxh3 = logits,
                              .kv_xxh3 = kv,
                              .decoded_tokens = t->decoded_items}};
+    give_back(r, t); /* first: whoever asks for a deletion after the answer asks behind its saves */
     outbox_send(r->out, &m);
-    end(r, t);
+    stream_set_state(r, t, STREAM_ENDED);
 }
 
 void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text) {
