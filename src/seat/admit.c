@@ -218,13 +218,7 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
     if (!s->agent[0] && keep >= BLOCK_TOKENS) s->shared = true;
     sequence_wake(r, s);
     t->seq = s;
-    t->cached = keep;
     return TAKE_DONE;
-}
-
-static void hash_reused(struct room *r, struct stream *t) {
-    if (!t->req.debug || t->cached == 0) return;
-    t->kv_known = engine_kv_hash(r->engine, t->seq->slot, (int32_t)t->cached, &t->kv) == ERR_OK;
 }
 
 /* False: it has to wait. */
@@ -235,9 +229,7 @@ static bool admit(struct room *r, struct stream *t) {
     enum take took = s ? take_resident(r, t, s, common) : TAKE_NOT;
     if (took == TAKE_WAIT) return false;
     if (took == TAKE_DONE) {
-        hash_reused(r, t);
-        stream_set_state(r, t, STREAM_PREFILL);
-        stream_say_started(r, t);
+        follow_begin(r, t);
         return true;
     }
     uint32_t wanted = blocks_wanted(t);
