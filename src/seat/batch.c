@@ -73,7 +73,7 @@ static uint32_t collect_decodes(struct room *r) {
 
 /* Where the prompt's chunk that begins at from ends at the latest: at to, before it at a restore point, or where others follow. */
 static uint32_t next_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to) {
-    return follow_stop(r, t, from, save_next_restore_point(r, from, to, t->n_prompt));
+    return follow_stop(r, t, from, save_next_restore_point(r, t, from, to));
 }
 
 /* Equal shares, oldest first; what a short prompt leaves goes to the next ones. */
@@ -162,10 +162,9 @@ static void settle(struct room *r) {
         if (t->chunk == 0 || t->state == STREAM_ENDED) continue;
         struct sequence *s = t->seq;
         if (t->at_restore_point) save_restore_point(r, s);
+        if (t->item != UINT32_MAX && s->n_tokens == t->n_prompt) save_prompt_end(r, s);
         if (t->finish)
             stream_end_done(r, t);
-        else if (t->item != UINT32_MAX && s->n_tokens == t->n_prompt)
-            save_prompt_end(r, s);
         else if (s->n_tokens / BLOCK_TOKENS > s->n_blocks || s->filled_unsaved)
             s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
     }

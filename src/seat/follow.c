@@ -12,6 +12,8 @@
 #include "seat/room.h"
 
 #define FOLLOW_BLOCKS_PER_STEP 4 /* 2-4 ms each; a leader fills at most 2 in a step */
+#define SYSTEM_END_TOKENS_MIN                                                                                \
+    (2 * BLOCK_TOKENS) /* to render once more takes 1-9 ms: that is worth so much reading */
 
 /* Where tokens and the prompt of t part, cut to a block's boundary. One token of the prompt is kept back: its row is wanted. */
 static uint32_t common_end(const struct stream *t, const int32_t *tokens, uint32_t n) {
@@ -49,11 +51,19 @@ static struct sequence *choose(struct room *r, struct stream *t) {
     return leader;
 }
 
+/* Other conversations with this system prompt will begin at its end: a restore point (save.h, WINDOW). */
+static void find_system_end(struct room *r, struct stream *t) {
+    if (!r->info.window || !r->cache_on || !t->chat || t->n_prompt < t->cached + SYSTEM_END_TOKENS_MIN)
+        return;
+    t->system_end = admit_system_end(r, t) / BLOCK_TOKENS * BLOCK_TOKENS;
+}
+
 static void read_on(struct room *r, struct stream *t) {
     if (t->state == STREAM_FOLLOW) t->restore_ns = clock_now_ns() - t->follow_started_ns;
     t->cached = t->seq->n_tokens;
     if (t->req.debug && t->cached > 0)
         t->kv_known = engine_kv_hash(r->engine, t->seq->slot, (int32_t)t->cached, &t->kv) == ERR_OK;
+    find_system_end(r, t);
     stream_set_state(r, t, STREAM_PREFILL);
     stream_say_started(r, t);
 }

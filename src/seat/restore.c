@@ -80,6 +80,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
     if (!t) return;
     t->plan = job->plan;
     job->plan = (struct store_plan){0};
+    t->branch_at = t->plan.n_known;
     log_debug("seat.plan", "request=%llu tokens=%u restorable=%u reason=%s",
               (unsigned long long)t->req.request, job->n_tokens, t->plan.n_tokens,
               log_q(t->plan.reason ? t->plan.reason : ""));

@@ -140,6 +140,8 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
 bool admit_step(struct room *r); /* true: something was done */
+uint32_t admit_system_end(struct room *r,
+                          const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 
 /* restore.c */
 void restore_begin(struct room *r, struct stream *t); /* posts PLAN, or goes on cold */

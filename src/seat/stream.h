@@ -55,6 +55,8 @@ struct stream {
     uint32_t follow_to;
     bool alone; /* a block could not be taken over: it follows nobody any more */
     bool retried, at_restore_point;
+    /* Restore points: the last block of the system prompt, and of what the store knew of the prompt. */
+    uint32_t system_end, branch_at;
     enum msg_finish finish; /* 0 until the last token is known */
 
     uint32_t item;  /* of this step's batch: the row to sample from; UINT32_MAX none */
