@@ -128,7 +128,8 @@ START_TEST(who_shares_less_than_a_block_does_not_wait) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
     client_fault(c, "decode_slow", -1, 20);
-    char *one = everybody("I am one"), *two = join("other", one, "");
+    char *one = everybody("I am one"), *two = everybody("And I two");
+    two[0] = '!';
     struct answer *a = client_submit(c, client_text("one", one, 40)),
                   *b = client_submit(c, client_text("two", two, 40));
     while (!b->started) ck_assert(client_step(c));
