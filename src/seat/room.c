@@ -282,6 +282,7 @@ static bool step(struct room *r) {
     if (r->state == ROOM_READY) {
         busy = admit_step(r);
         busy = restore_step(r) || busy;
+        busy = follow_step(r) || busy;
         busy = batch_step(r) || busy;
         busy = tend_idle(r) || busy;
     }

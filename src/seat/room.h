@@ -3,7 +3,7 @@
  *   EMPTY --LOAD--> LOADED --CONFIGURE--> READY --UNLOAD--> EMPTY
  * CONFIGURE, EVICT and STOP take several turns of the loop (they wait for the hash of the weights, for the disk): one
  * struct room_op each. The fields are shared by the room's own files (room*.c, sequence.c, save.c, stream.c, admit.c,
- * restore.c, batch.c) and by no one else. Thread: the engine's; room_open and room_free the one that starts it. */
+ * restore.c, follow.c, batch.c) and by no one else. Thread: the engine's; room_open and room_free the one that starts it. */
 #ifndef HOTSEAT_SEAT_ROOM_H
 #define HOTSEAT_SEAT_ROOM_H
 
@@ -143,12 +143,24 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
 bool admit_step(struct room *r); /* true: something was done */
+uint32_t admit_system_end(struct room *r,
+                          const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 
 /* restore.c */
 void restore_begin(struct room *r, struct stream *t); /* posts PLAN, or goes on cold */
 void restore_planned(struct room *r, struct disk_job *job);
 void restore_got(struct room *r, struct disk_job *job); /* takes job over */
 bool restore_step(struct room *r);
+/* A restore that failed: counted; the store is asked once more, the second time t goes on cold. */
+void restore_fail(struct room *r, struct stream *t, enum err err, const char *what);
+void restore_again(struct room *r, struct stream *t); /* from empty cells */
+
+/* follow.c */
+void follow_begin(struct room *r,
+                  struct stream *t); /* what the store had is in the cells: FOLLOW or PREFILL */
+bool follow_step(struct room *r);
+/* Where the leader t must stand for a follower: a position after from, or to. */
+uint32_t follow_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to);
 
 /* batch.c */
 bool batch_step(struct room *r);

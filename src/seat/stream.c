@@ -47,9 +47,10 @@ bool stream_runs(const struct stream *t) {
 void stream_set_state(struct room *r, struct stream *t, enum stream_state state) {
     static const uint8_t allowed[] = {
         [STREAM_LOOKUP] = 1 << STREAM_QUEUED | 1 << STREAM_ENDED,
-        [STREAM_QUEUED] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
-        [STREAM_PLAN] = 1 << STREAM_RESTORE | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
-        [STREAM_RESTORE] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_QUEUED] = 1 << STREAM_PLAN | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_PLAN] = 1 << STREAM_RESTORE | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_RESTORE] = 1 << STREAM_PLAN | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_FOLLOW] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
         [STREAM_PREFILL] = 1 << STREAM_DECODE | 1 << STREAM_ENDED,
         [STREAM_DECODE] = 1 << STREAM_ENDED,
         [STREAM_ENDED] = 0};
@@ -236,10 +237,11 @@ void stream_drop_sequence(struct room *r, struct stream *t) {
     if (t->seq) sequence_drop(r, TAKE(t->seq));
 }
 
-/* The sequence rests with what is in its cells; half a restore is worth nothing. */
+/* The sequence rests with what is in its cells; half a restore is worth nothing, nor is what was taken over so far: its
+ * leader and the store have it. */
 static void give_back(struct room *r, struct stream *t) {
     if (!t->seq) return;
-    if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE || t->seq->n_tokens == 0) {
+    if (t->state < STREAM_PREFILL || t->seq->n_tokens == 0) {
         stream_drop_sequence(r, t);
         return;
     }
