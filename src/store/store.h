@@ -98,7 +98,8 @@ void store_chains_free(struct store_chain *chains, uint32_t n);
  * window > 0 only up to a position whose last `window` positions are in stored window parts. */
 struct store_plan {
     uint32_t n_tokens; /* what can be restored; 0: a miss */
-    uint32_t n_known;  /* in stored full blocks, whether their window parts are there or not: here prompts branch */
+    uint32_t
+        n_known; /* in stored full blocks, whether their window parts are there or not: here prompts branch */
     uint32_t n_blocks;
     struct store_plan_block {
         struct block_name name;
