@@ -41,7 +41,7 @@ static void forget(struct room *r, const struct msg_query *q) {
 static void take_job(struct room *r, struct disk_job *job) {
     if (job->kind == DISK_QUERY) { /* not ours: no count */
         forget(r, &job->msg.query);
-        disk_job_free(job);
+        must(disk_worker_post(r->disk, job, false) == ERR_OK); /* seat_mail.h: there is always room */
         return;
     }
     must(r->n_jobs > 0);
@@ -265,6 +265,11 @@ static void publish_stats(struct room *r) {
     atomic_store(&r->stats->running, r->n_running);
     atomic_store(&r->stats->cells, (uint64_t)r->pool.n_blocks * BLOCK_TOKENS);
     atomic_store(&r->stats->cells_used, r->state == ROOM_READY ? engine_cells_used(r->engine) : 0);
+}
+
+void room_send_stats(struct room *r) {
+    publish_stats(r);
+    seat_stats_send(r->stats, r->out);
 }
 
 /* ---- the loop ---- */

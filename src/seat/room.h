@@ -31,7 +31,7 @@
     4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
-#define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
+#define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
 
@@ -126,6 +126,7 @@ bool room_leave(struct room *r,
                 struct sequence *s);    /* saved and dropped; false: not all could be posted yet */
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */
+void room_send_stats(struct room *r);
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n);
 
 /* room_ops.c */

@@ -257,6 +257,7 @@ void save_written(struct room *r, const struct disk_job *job) {
         r->residents_changed = true;
         return;
     }
+    if (job->err == ERR_CANCELED) return; /* DELETED (disk_worker.c): s was told before, and has forgotten */
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
     uint32_t k = job->first_pos / BLOCK_TOKENS;
     /* The sequence may have been cut and filled with other tokens since. */

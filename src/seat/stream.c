@@ -251,9 +251,13 @@ static void give_back(struct room *r, struct stream *t) {
     s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
 }
 
-static void end(struct room *r, struct stream *t) {
+/* LAST WORD: m is the last that is heard of t. By then its saves are posted (who deletes after the answer deletes them too), and
+ * the figures have been sent (who asks for them after the answer finds it counted). */
+static void end(struct room *r, struct stream *t, const struct msg *m) {
     give_back(r, t);
     stream_set_state(r, t, STREAM_ENDED);
+    room_send_stats(r);
+    outbox_send(r->out, m);
 }
 
 void stream_end_done(struct room *r, struct stream *t) {
@@ -277,9 +281,7 @@ void stream_end_done(struct room *r, struct stream *t) {
                              .first_logits_xxh3 = logits,
                              .kv_xxh3 = kv,
                              .decoded_tokens = t->decoded_items}};
-    give_back(r, t); /* first: whoever asks for a deletion after the answer asks behind its saves */
-    outbox_send(r->out, &m);
-    stream_set_state(r, t, STREAM_ENDED);
+    end(r, t, &m);
 }
 
 void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text) {
@@ -287,13 +289,12 @@ void stream_end_failed(struct room *r, struct stream *t, enum err err, const cha
     if (err != ERR_CANCELED && log_limit_pass(&limit))
         log_info("seat.failed", "request=%llu err=%s text=%s", (unsigned long long)t->req.request,
                  err_name(err), log_q(text ? text : ""));
-    outbox_failed(r->out, t->req.request, err, text);
-    end(r, t);
+    struct msg m = outbox_failed_msg(t->req.request, err, text);
+    end(r, t, &m);
 }
 
 void stream_end_parked(struct room *r, struct stream *t) {
     if (t->seq) t->seq->shared = true; /* it comes back: a second use */
     struct msg m = {.type = MSG_TYPE_PARKED, .parked = {.request = t->req.request}};
-    outbox_send(r->out, &m);
-    end(r, t);
+    end(r, t, &m);
 }
