@@ -139,6 +139,7 @@ static enum err cache_off(const char *why, struct buf *out) {
     json_key(&w, "bytes"), json_u64(&w, 0);
     json_key(&w, "budget_bytes"), json_u64(&w, 0);
     json_key(&w, "blocks"), json_u64(&w, 0);
+    json_key(&w, "scanning"), json_boolean(&w, false);
     json_key(&w, "hits"), json_u64(&w, 0);
     json_key(&w, "misses"), json_u64(&w, 0);
     json_key(&w, "models"), json_arr(&w), json_end(&w);

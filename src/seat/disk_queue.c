@@ -48,15 +48,19 @@ static struct disk_job *before(struct disk_queue *q, struct disk_job *read) {
     return read;
 }
 
-struct disk_job *disk_queue_pop(struct disk_queue *q) {
-    struct disk_job *next = LIST_ENTRY(list_first(&q->jobs), struct disk_job, node);
+struct disk_job *disk_queue_pop(struct disk_queue *q, bool writes_wait) {
+    struct disk_job *first = LIST_ENTRY(list_first(&q->jobs), struct disk_job, node);
+    struct disk_job *next = NULL, *look = NULL;
     LIST_EACH(&q->jobs, struct disk_job, node, j) {
-        if (is_read(j)) {
+        if (is_read(j))
             next = before(q, j);
-            break;
-        }
-        if (!may_be_passed(j)) break;
+        else if (!may_be_passed(j))
+            next = first;
+        else if (!look && !is_write(j))
+            look = j;
+        if (next) break;
     }
+    if (!next) next = writes_wait ? look : first;
     if (next) list_remove(&q->jobs, &next->node);
     return next;
 }

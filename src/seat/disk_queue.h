@@ -5,6 +5,8 @@
  *                 for (a conversation may leave the cells and come back while its blocks still wait here).
  *   IN ORDER      writes of one sequence keep their order, reads keep theirs, and nothing passes any other job: deletions, FLUSH
  *                 and CLOSE come after all that was posted before them, and before all that comes later.
+ *   WAITING       while the store takes no writes they wait, and who only looks passes them, until somebody waits for one of
+ *                 them: a read that needs it, or a job that comes after all that was posted before it.
  * Does not own the jobs. Thread: the disk thread. */
 #ifndef HOTSEAT_SEAT_DISK_QUEUE_H
 #define HOTSEAT_SEAT_DISK_QUEUE_H
@@ -18,6 +20,7 @@ struct disk_queue {
 
 void disk_queue_init(struct disk_queue *q);
 void disk_queue_push(struct disk_queue *q, struct disk_job *job);
-struct disk_job *disk_queue_pop(struct disk_queue *q); /* the next one to do; NULL when empty */
+/* The next one to do; NULL: there is none, or (writes_wait) only writes that nobody waits for. */
+struct disk_job *disk_queue_pop(struct disk_queue *q, bool writes_wait);
 
 #endif

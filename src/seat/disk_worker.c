@@ -5,7 +5,9 @@
  *              its job has been to the engine thread, which forgets, and is back behind the last such write. Nobody hears that
  *              it is done before the engine thread's box has it: whoever asks next asks cells that have forgotten.
  *   BETWEEN    the folder is looked through in steps, one after each job and while there is none: who has a model to serve
- *              does not wait for it, but for a step; what can't be stored meanwhile the seat tries again (ERR_IO).
+ *              does not wait for it, but for a step. Until it is over the store takes no write, so writes wait in the queue
+ *              (WAITING, disk_queue.h) and are not refused. For one that somebody waits for, and when half of all that may wait
+ *              does, the rest is looked through first.
  *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
  *              an unplugged one comes back. */
 #include "seat/disk_worker.h"
@@ -30,6 +32,7 @@
     (16u << 20) /* 2-5 ms from the page cache: how long a restore may wait for the hash */
 #define SCAN_SLICE_NS                                                                                        \
     (5 * NS_PER_MS) /* how long a job may wait for the look through the folder; small ones are done in one */
+#define SCAN_ALL_NS INT64_MAX
 #define FLUSH_AFTER_NS NS_PER_S      /* without a job, the index is brought up to date */
 #define OPEN_AGAIN_NS (3 * NS_PER_S) /* AGAIN: with the first job after it */
 
@@ -103,9 +106,9 @@ static bool is_scanning(const struct disk_worker *w) {
 }
 
 /* BETWEEN. */
-static void scan_step(struct disk_worker *w) {
+static void scan(struct disk_worker *w, int64_t slice_ns) {
     if (!is_scanning(w)) return;
-    enum err err = store_scan_step(w->store, SCAN_SLICE_NS);
+    enum err err = store_scan_step(w->store, slice_ns);
     w->scan_rests = err != ERR_OK;
     static struct log_limit limit = LOG_LIMIT(1);
     if (err && log_limit_pass(&limit)) log_warn("seat.scan", "err=%s", err_name(err));
@@ -122,7 +125,7 @@ static void try_open(struct disk_worker *w) {
     if (!err) {
         log_info("seat.cache", "opened=1");
         w->scan_rests = false;
-        scan_step(w); /* all of a small one: the job that has opened it finds it ready */
+        scan(w, SCAN_SLICE_NS); /* all of a small one: the job that has opened it finds it ready */
         return;
     }
     w->store = NULL;
@@ -284,6 +287,7 @@ static void put(struct disk_worker *w, struct disk_job *job) {
                             .leaving = job->leaving};
     /* Without a store it is not stored; ERR_NOT_FOUND would say that its parent is missing. */
     bool deleted = is_deleted(w, job);
+    if (!deleted) scan(w, SCAN_ALL_NS);
     job->err = deleted ? ERR_CANCELED : w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
     if (!deleted && !w->store) w->closed.write_failures++;
     atomic_fetch_sub(&w->stats->dirty_bytes, job->dirty_bytes);
@@ -299,9 +303,11 @@ static void put(struct disk_worker *w, struct disk_job *job) {
 
 static void note(struct disk_worker *w, struct disk_job *job) {
     if (is_deleted(w, job)) {
+        unsaved_clear(&w->unsaved, job->tag, job->agent);
         job->err = ERR_CANCELED;
         return;
     }
+    scan(w, SCAN_ALL_NS);
     job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
                                            job->n_chain, job->pinned)
                         : ERR_IO;
@@ -432,6 +438,18 @@ static void run_job(struct disk_worker *w, struct disk_job *job) {
     }
 }
 
+/* BETWEEN: not forever. More than half of what may wait would keep the engine thread from handing over the rest. */
+static bool may_writes_wait(const struct disk_worker *w) {
+    return is_scanning(w) && !w->stopping && w->queue.jobs.count < SEAT_JOBS_MAX / 2 &&
+           atomic_load(&w->stats->dirty_bytes) < DIRTY_BYTES_MAX / 2;
+}
+
+/* Whose note waits is not saved, whatever else the store has of him. */
+static void push(struct disk_worker *w, struct disk_job *job) {
+    if (job->kind == DISK_NOTE && is_scanning(w)) unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
+    disk_queue_push(&w->queue, job);
+}
+
 /* Takes in what was posted, and waits for it if there is nothing else to do. NULL: nothing to do but the hash, or a flush. */
 static struct disk_job *next_job(struct disk_worker *w, bool unflushed) {
     bool busy = w->hashing || is_scanning(w) || w->queue.jobs.count > 0 || w->stopping;
@@ -442,9 +460,9 @@ static struct disk_job *next_job(struct disk_worker *w, bool unflushed) {
         if (job == &w->stop_mark)
             w->stopping = true;
         else
-            disk_queue_push(&w->queue, job);
+            push(w, job);
     }
-    return disk_queue_pop(&w->queue);
+    return disk_queue_pop(&w->queue, may_writes_wait(w));
 }
 
 static void *disk_thread(void *arg) {
@@ -458,10 +476,10 @@ static void *disk_thread(void *arg) {
             look_lost(w);
             unflushed = w->store != NULL;
             w->scan_rests = false;
-            scan_step(w); /* so that it comes to an end under load, too */
+            scan(w, SCAN_SLICE_NS); /* so that it comes to an end under load, too */
         } else if (w->hashing || is_scanning(w)) {
             if (w->hashing) hash_step(w);
-            scan_step(w);
+            scan(w, SCAN_SLICE_NS);
         } else if (unflushed) {
             unflushed = false;
             enum err err = w->store ? store_flush(w->store) : ERR_OK;

@@ -112,7 +112,7 @@ struct store_plan {
         uint32_t first_pos, n_tokens;
         bool needs_window;
     } * blocks;         /* owned */
-    const char *reason; /* static: "hit", "no block", "no window part", ... */
+    const char *reason; /* static: "hit", "no block", "no window part", "scanning" (a miss, for now) */
 };
 enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window,
                     struct store_plan *ret) NODISCARD;
@@ -131,7 +131,8 @@ bool store_file_hash_get(struct store *s, const struct file_identity *id, struct
 void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path,
                          struct hash128 hash);
 bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
-/* Blocks of a model of this id that were made with other weights, another KV type, another engine: under other tags. */
+/* Blocks of a model of this id that were made with other weights, another KV type, another engine: under other tags. While
+ * it is scanning: as the database has them, and those seen so far. */
 uint64_t store_other_blocks(const struct store *s, struct hash128 tag, const char *model);
 void store_self_test_put(struct store *s, struct hash128 tag);
 /* What a token's prefill costs with this model, in a unit that is the same for all of them (the seat says millions of

@@ -194,7 +194,7 @@ static void touch_path(struct store *s, const struct path *p, uint32_t needed) {
 
 enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window,
                     struct store_plan *ret) {
-    *ret = (struct store_plan){.reason = "no block"};
+    *ret = (struct store_plan){.reason = s->load ? "scanning" : "no block"};
     struct store_model *m = store_map_model_find(&s->map, tag);
     if (!m || n < 2) {
         s->counters.misses++;
@@ -206,7 +206,7 @@ enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, 
     ret->n_known = p.n * BLOCK_TOKENS;
     if (!err && choose_end(&p, m, tokens, n, window, &needed))
         err = fill_plan(&p, needed, ret);
-    else if (!err && p.n > 0)
+    else if (!err && p.n > 0 && !s->load)
         ret->reason = "no window part";
     if (!err && ret->n_tokens) {
         touch_path(s, &p, needed);

@@ -23,10 +23,14 @@ static struct disk_job *put(uint64_t owner, const char *agent, const int32_t *to
     return job(DISK_PUT, owner, agent, tokens, first, 256);
 }
 
-static void next_is(struct disk_job *want) {
-    struct disk_job *got = disk_queue_pop(&queue);
+static void next_of(bool writes_wait, struct disk_job *want) {
+    struct disk_job *got = disk_queue_pop(&queue, writes_wait);
     ck_assert_ptr_eq(got, want);
     disk_job_free(got);
+}
+
+static void next_is(struct disk_job *want) {
+    next_of(false, want);
 }
 
 static void set_up(void) {
@@ -87,6 +91,27 @@ START_TEST(nothing_passes_a_deletion_or_a_flush) {
 }
 END_TEST
 
+static struct disk_job *cache_query(enum msg_query_kind what) {
+    struct disk_job *j = job(DISK_QUERY, 0, "", NULL, 0, 0);
+    j->msg.type = MSG_TYPE_QUERY;
+    j->msg.query.what = what;
+    return j;
+}
+
+START_TEST(writes_wait_until_somebody_waits_for_them) {
+    struct disk_job *w0 = put(1, "ann", a_tokens, 0), *w1 = put(1, "ann", a_tokens, 256),
+                    *look = cache_query(MSG_QUERY_CACHE), *c = put(3, "cid", b_tokens, 0);
+    next_of(true, look), next_of(true, NULL), next_of(true, NULL);
+    struct disk_job *read = job(DISK_GET, 2, "bob", b_tokens, 0, 256); /* of what is there: it passes them */
+    next_of(true, read), next_of(true, NULL);
+    struct disk_job *plan = job(DISK_PLAN, 9, "ann", a_tokens, 0, 400);
+    next_of(true, w0), next_of(true, plan), next_of(true, NULL);
+    struct disk_job *deletion = cache_query(MSG_QUERY_AGENT_DELETE), *w2 = put(1, "ann", a_tokens, 512);
+    next_of(true, w1), next_of(true, c), next_of(true, deletion), next_of(true, NULL);
+    next_of(false, w2), next_of(false, NULL);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("disk_queue");
     TCase *t = tcase_create("disk_queue");
@@ -96,6 +121,7 @@ int main(void) {
     tcase_add_test(t, whose_chains_are_asked_for_is_noted_before);
     tcase_add_test(t, another_models_blocks_are_not_its_own);
     tcase_add_test(t, nothing_passes_a_deletion_or_a_flush);
+    tcase_add_test(t, writes_wait_until_somebody_waits_for_them);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -1,6 +1,7 @@
 /* The seat and its disk: files that change under a path, a disk that is full, slow or away for a while, and what is said of it. */
 #include "seat_client.h"
 
+#include "base/fault.h"
 #include "base/hash.h"
 
 #include <sys/stat.h>
@@ -263,17 +264,130 @@ START_TEST(who_reads_does_not_wait_for_others_writes) { /* 10 */
 }
 END_TEST
 
+/* ---- a folder that is still being looked through ---- */
+
+static bool is_scanning(struct client *c) {
+    struct json *v = query(c, MSG_QUERY_CACHE, "");
+    bool yes = json_bool(json_get(v, "scanning"), false);
+    json_free(v);
+    return yes;
+}
+
+/* A seat for a folder with three agents, each disk call so slow that the look through it takes about 7 s: two calls for each of 34 folders
+ * that the database tells of, some more for headers. */
+static struct client *start_scanning(bool database) {
+    char path[128];
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 3900), say(c, "bob", 1000), say(c, "cid", 3900);
+    client_leave(c);
+    client_stop(c);
+    snprintf(path, sizeof path, "%s/cache/index.db", client_dir);
+    if (!database) ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(fault_arm("disk_slow", -1, database ? 80 : 25), ERR_OK); /* the seat inherits it */
+    c = client_start(2);
+    ck_assert_int_eq(fault_arm("disk_slow", 0, 0), ERR_OK);
+    client_seat(c, MODEL_A);
+    ck_assert(is_scanning(c));
+    return c;
+}
+
+START_TEST(what_is_said_while_it_scans_is_saved_when_it_is_over) {
+    struct client *c = start_scanning(true);
+    say(c, "dan", 600);
+    ck_assert_uint_ge(say(c, "bob", 1000)->done.cached_tokens, 768); /* what the database tells of is read */
+    ck_assert(is_scanning(c));
+    ck_assert_int_eq(saved(c, "dan"), 0);
+    wait_stats(c, 2);
+    ck_assert_uint_eq(c->stats.write_failures, 0); /* it waits, nobody has refused it */
+    client_fault(c, "disk_slow", 0, 0);
+    WITHIN(c, 20, !is_scanning(c));
+    WITHIN(c, 2, saved(c, "dan") == 1);
+    wait_stats(c, 2);
+    ck_assert_uint_eq(c->stats.write_failures + c->stats.unsaved_agents, 0);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "dan", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_model_that_leaves_while_it_scans_leaves_nothing_behind) {
+    struct client *c = start_scanning(false);
+    say(c, "dan", 600);
+    ck_assert(is_scanning(c));
+    struct msg evict = {.type = MSG_TYPE_EVICT, .evict = {.op = ++c->op}};
+    msg_free(&c->last);
+    c->last = (struct msg){0};
+    client_send(c, &evict);
+    ck_assert_uint_eq(client_wait(c, MSG_TYPE_EVICTED)->evicted.unsaved, 0);
+    ck_assert(!is_scanning(c)); /* the rest was looked through first */
+    client_fault(c, "disk_slow", 0, 0);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "dan", 600), 512);
+    ck_assert_uint_ge(say(c, "ann", 3900)->done.cached_tokens, 3840);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_deletion_while_it_scans_is_of_all) {
+    struct client *c = start_scanning(false);
+    say(c, "dan", 600); /* waits for the disk */
+    ck_assert(is_scanning(c));
+    client_fault(c, "disk_slow", -1, 5);
+    for (int i = 0; i < 2; i++) { /* in a file that was not seen yet, in the queue */
+        struct json *gone = query(c, MSG_QUERY_AGENT_DELETE, i ? "dan" : "ann");
+        ck_assert_ptr_nonnull(gone);
+        ck_assert_int_eq(json_int(json_get(gone, "deleted"), 0), 1);
+        ck_assert_int_ge(json_int(json_get(gone, "files"), 0), 3);
+        json_free(gone);
+    }
+    ck_assert(!is_scanning(c));
+    client_fault(c, "disk_slow", 0, 0);
+    client_leave(c);
+    ck_assert_int_eq(saved(c, "ann"), -1);
+    ck_assert_int_eq(saved(c, "dan"), -1);
+    ck_assert_int_eq(saved(c, "bob"), 1);
+    client_seat(c, MODEL_A);
+    ck_assert_uint_eq(say(c, "dan", 600)->done.cached_tokens, 0);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(all_of_the_cache_is_deleted_while_it_scans) {
+    struct client *c = start_scanning(false);
+    say(c, "dan", 600);
+    ck_assert(is_scanning(c));
+    client_fault(c, "disk_slow", 0, 0);
+    struct json *gone = query(c, MSG_QUERY_CACHE_DELETE, "");
+    ck_assert_int_ge(json_int(json_get(gone, "files"), 0), 34);
+    json_free(gone);
+    gone = query(c, MSG_QUERY_CACHE, "");
+    ck_assert_int_eq(json_int(json_get(gone, "blocks"), -1), 0);
+    json_free(gone);
+    client_leave(c);
+    client_seat(c, MODEL_A);
+    ck_assert_uint_eq(say(c, "ann", 3900)->done.cached_tokens, 0);
+    client_stop(c);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("seat_disk");
     TCase *t = tcase_create("seat_disk");
     tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, client_files, client_files_remove);
-    const TTest *const tests[] = {
-        another_file_under_the_path_while_it_loads, a_patch_under_the_old_time_is_another_model,
-        a_larger_pool_takes_the_long_rope,          what_was_not_saved_is_saved_when_the_disk_is_back,
-        an_idle_agent_that_is_not_saved_stays,      an_agent_whose_last_turn_is_lost_is_not_saved,
-        who_is_only_resident_is_deleted_too,        a_store_that_could_not_be_opened_is_opened_later,
-        a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes};
+    const TTest *const tests[] = {another_file_under_the_path_while_it_loads,
+                                  a_patch_under_the_old_time_is_another_model,
+                                  a_larger_pool_takes_the_long_rope,
+                                  what_was_not_saved_is_saved_when_the_disk_is_back,
+                                  an_idle_agent_that_is_not_saved_stays,
+                                  an_agent_whose_last_turn_is_lost_is_not_saved,
+                                  who_is_only_resident_is_deleted_too,
+                                  a_store_that_could_not_be_opened_is_opened_later,
+                                  a_cache_folder_that_vanished_is_made_anew,
+                                  who_reads_does_not_wait_for_others_writes,
+                                  what_is_said_while_it_scans_is_saved_when_it_is_over,
+                                  a_model_that_leaves_while_it_scans_leaves_nothing_behind,
+                                  a_deletion_while_it_scans_is_of_all,
+                                  all_of_the_cache_is_deleted_while_it_scans};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

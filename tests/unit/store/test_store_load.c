@@ -129,6 +129,49 @@ START_TEST(without_it_blocks_are_found_as_they_are_seen) {
 }
 END_TEST
 
+static const char *miss_of(struct store *s, uint32_t i) {
+    struct store_plan p;
+    ck_assert_int_eq(store_plan(s, rig_tag((uint8_t)(1 + i % 2)), talks[i], 900, 300, &p), ERR_OK);
+    const char *reason = p.n_tokens ? "hit" : p.reason;
+    store_plan_free(&p);
+    return reason;
+}
+
+START_TEST(a_miss_says_that_it_is_not_known_yet) {
+    fill();
+    remove_database();
+    struct store *s = open_later();
+    ck_assert_str_eq(miss_of(s, 0), "scanning");
+    ck_assert_int_eq(store_scan_step(s, 0), ERR_OK);
+    ck_assert_str_eq(miss_of(s, 0), "scanning"); /* whatever it has seen of it */
+    finish(s);
+    int32_t other[900];
+    rig_tokens(other, 900, 99, 0);
+    struct store_plan p;
+    ck_assert_int_eq(store_plan(s, rig_tag(1), other, 900, 300, &p), ERR_OK);
+    ck_assert_str_eq(p.reason, "no block");
+    store_plan_free(&p);
+    store_free(s);
+}
+END_TEST
+
+START_TEST(blocks_under_other_tags_are_counted_as_they_are_known) {
+    fill();
+    struct store *s = open_later();
+    uint64_t known = store_other_blocks(s, rig_tag(1), "m"); /* the database has the other half */
+    ck_assert_uint_eq(known, TALKS / 2 * 4);
+    finish(s);
+    ck_assert_uint_eq(store_other_blocks(s, rig_tag(1), "m"), known);
+    store_free(s);
+    remove_database();
+    s = open_later();
+    ck_assert_uint_eq(store_other_blocks(s, rig_tag(1), "m"), 0);
+    finish(s);
+    ck_assert_uint_eq(store_other_blocks(s, rig_tag(1), "m"), known);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(until_it_is_over_nothing_is_written) {
     fill();
     remove_database();
@@ -254,6 +297,8 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {with_the_database_all_is_served_before_the_first_step,
                                   without_it_blocks_are_found_as_they_are_seen,
+                                  a_miss_says_that_it_is_not_known_yet,
+                                  blocks_under_other_tags_are_counted_as_they_are_known,
                                   until_it_is_over_nothing_is_written,
                                   a_smaller_budget_is_reached_at_the_end,
                                   a_kill_in_the_middle_loses_nothing,
