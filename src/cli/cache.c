@@ -8,6 +8,13 @@ static int cache_tell(const struct json *answer) {
     printf("%s of %s in %llu blocks; %llu hits, %llu misses\n", human_bytes(cli_u64(answer, "bytes")),
            human_bytes(cli_u64(answer, "budget_bytes")), (unsigned long long)cli_u64(answer, "blocks"),
            (unsigned long long)hits, (unsigned long long)misses);
+    if (!json_bool(json_get(answer, "on"), true)) {
+        const char *why = cli_text(answer, "reason");
+        printf("off: %s\n", why ? why : "no reason was given");
+    }
+    if (json_bool(json_get(answer, "scanning"), false))
+        puts("the folder is still being looked through: there may be more, and new blocks wait for the end "
+             "of it");
     const struct json *models = json_get(answer, "models");
     if (json_count(models) == 0) return CLI_DONE;
     AUTO(table_freep) struct table *t = NULL;

@@ -1,6 +1,8 @@
 """The commands: tables, --json, exit statuses, errors in one line that says what to do."""
+import http.server
 import json
 import subprocess
+import threading
 
 import pytest
 from fakes import wait_until, warm_talk
@@ -37,6 +39,32 @@ def test_models_ps_cache_agents_swap_offload(server):
     assert cache.returncode == 0 and "blocks" in cache.stdout, cache
     off = run_cli(s, "offload")
     assert off.returncode == 0 and "empty" in off.stdout, off
+
+
+@pytest.mark.parametrize("more, says", [({}, []), ({"scanning": False}, []), ({"scanning": True}, ["still being looked through"]),
+                                        ({"on": False, "reason": "the disk is full"}, ["off: the disk is full"])], ids=str)
+def test_cache_says_what_it_is_doing(more, says):
+    answer = json.dumps({"bytes": 5, "budget_bytes": 10, "blocks": 1, "hits": 2, "misses": 3, "models": []} | more).encode()
+
+    class OneAnswer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), OneAnswer) as stub:
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        done = run_cli(f"http://127.0.0.1:{stub.server_port}", "cache")
+        stub.shutdown()
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode == 0 and "1 blocks" in lines[0] and len(lines) == 1 + len(says), done
+    for line, word in zip(lines[1:], says):
+        assert word in line
 
 
 @pytest.mark.parametrize("verb", VERBS)
