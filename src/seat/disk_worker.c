@@ -275,7 +275,7 @@ static void put(struct disk_worker *w, struct disk_job *job) {
     struct store_block b = {.parent = job->parent,
                             .tag = job->tag,
                             .model = job->model,
-                            .agent = job->agent ? job->agent : "",
+                            .agent = job->agent,
                             .tokens = job->tokens,
                             .n_tokens = job->n_tokens,
                             .first_pos = job->first_pos,
