@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Benchmarks of hotseat beside llama.cpp's own programs, as ratios in one run.
 
-usage: bench/bench.py [router] [steps] [restore] [stream] [memory] [--runs N]      (no name: all of them)
+usage: bench/bench.py [router] [steps] [restore] [stream] [memory] [disk] [--runs N]      (no name: all of them)
 
 Needs `make build` and the pinned models; builds llama-server and llama-bench from the pinned source once.
 Writes bench/out/results.json and prints tables for docs/benchmarks.md.
@@ -279,6 +279,93 @@ def bench_restore(runs):
     return result
 
 
+def forget_pages(folder):
+    """The files' pages leave the page cache."""
+    for path in pathlib.Path(folder).rglob("*.*"):
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def read_all(folder):
+    """Milliseconds of reading the files whole, one after the other."""
+    paths = sorted(pathlib.Path(folder).rglob("*.kv"), key=lambda p: p.stat().st_mtime_ns)
+    buffer = bytearray(max(p.stat().st_size for p in paths))
+    began = time.monotonic()
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        os.readv(fd, [buffer])
+        os.close(fd)
+    return (time.monotonic() - began) * 1e3
+
+
+def cold_restores(runs):
+    """A restore from the disk itself against reading the same files, both with the page cache forgotten, in turns."""
+    result = {}
+    for model, other in ((SMOL, QWEN), (QWEN, SMOL)):
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder, hotseat(folder, model) as server:
+            talk = [{"role": "user", "content": prompt_of(1500, 3)}]
+            turn(server.url, model, "bench", talk)
+            saved(server)
+            (tag,) = (pathlib.Path(folder) / "blocks").iterdir()
+            ours, floors = [], []
+            for _ in range(runs):
+                post(server.url, "/admin/models/swap", {"model": other})
+                post(server.url, "/admin/models/swap", {"model": model})
+                forget_pages(tag)
+                ours.append(turn(server.url, model, "bench", talk)["hotseat"]["restore_ms"])
+                forget_pages(tag)
+                floors.append(read_all(tag))
+            row = {"restore_ms": statistics.median(ours), "read_ms": statistics.median(floors),
+                   "bytes": sum(p.stat().st_size for p in tag.rglob("*.kv"))}
+            result[f"cold restore {model}"] = row | {"of_read": row["restore_ms"] / row["read_ms"]}
+    return result
+
+
+def writes(model):
+    """Bytes that the kernel saw written for a turn, and bytes of its files, for each byte of KV."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder, hotseat(folder, model) as server:
+        before = kernel_written(seat_of(server))
+        turn(server.url, model, "bench", [{"role": "user", "content": prompt_of(1500, 4)}])
+        saved(server)
+        time.sleep(2)  # the index follows after a second without work
+        written = kernel_written(seat_of(server)) - before
+        heads = [path.open("rb").read(56) for path in (pathlib.Path(folder) / "blocks").rglob("*.kv")]
+        sizes = [path.stat().st_size for path in (pathlib.Path(folder) / "blocks").rglob("*.kv")]
+    tokens = [int.from_bytes(h[24:28], "little") for h in heads]
+    kv = [int.from_bytes(h[40:48], "little") for h in heads]
+    full = [i for i, n in enumerate(tokens) if n == 256]
+    return {"tokens": sum(tokens), "kv_bytes": sum(kv), "written_per_kv": written / sum(kv),
+            "file_per_kv_filled": sum(sizes[i] for i in full) / sum(kv[i] for i in full),
+            "file_per_kv": sum(sizes) / sum(kv)}
+
+
+def slow_disk(runs):
+    """Decode of one stream whose blocks go to a disk that takes 100 ms a call, against a disk as it is, in turns."""
+    with tempfile.TemporaryDirectory() as folder, hotseat(folder, extra=("--debug",)) as server:
+        speed = {0: [], 100: []}
+        for i in range(runs):
+            for delay in speed:
+                post(server.url, "/admin/debug/fault", {"name": "disk_slow", "times": -1 if delay else 0, "arg": delay})
+                body = {"model": SMOL, "prompt": prompt_of(400, 2000 + 2 * i + bool(delay)), "max_tokens": 320, "temperature": 0,
+                        "ignore_eos": True, "user": f"slow-{i}-{delay}"}
+                h = post(server.url, "/v1/completions", body)["hotseat"]
+                speed[delay].append(h["decode_tokens"] / h["decode_ms"] * 1e3)
+                post(server.url, "/admin/debug/fault", {"name": "disk_slow", "times": 0})
+                saved(server)
+    row = {"decode": statistics.median(speed[0]), "decode_slow": statistics.median(speed[100])}
+    return row | {"ratio": row["decode_slow"] / row["decode"]}
+
+
+def bench_disk(runs):
+    """What the disk costs: cold restores, bytes written, and a disk that takes its time."""
+    result = cold_restores(runs) | {f"writes {m}": writes(m) for m in (SMOL, QWEN)} | {"slow disk": slow_disk(runs)}
+    for name, row in result.items():
+        print(f"  {name:52} " + "  ".join(f"{k} {v:.4g}" if v < 1e4 else f"{k} {v:.0f}" for k, v in row.items()), flush=True)
+    return result
+
+
 def seat_of(server):
     children = subprocess.run(["pgrep", "-P", str(server.p.pid)], capture_output=True, text=True, check=True).stdout.split()
     return int(children[0])
@@ -339,7 +426,8 @@ def bench_stream(runs):
     return result
 
 
-STAGES = {"router": bench_router, "steps": bench_steps, "restore": bench_restore, "stream": bench_stream, "memory": bench_memory}
+STAGES = {"router": bench_router, "steps": bench_steps, "restore": bench_restore, "stream": bench_stream, "memory": bench_memory,
+          "disk": bench_disk}
 
 
 def main():
