@@ -69,6 +69,7 @@ static void take_job(struct room *r, struct disk_job *job) {
 /* ---- mail of the link thread ---- */
 
 static void cancel(struct room *r, uint64_t request) {
+    atomic_fetch_add(&r->stats->cancels_read, 1);
     struct stream *t = stream_find_request(r, request);
     if (t) stream_end_failed(r, t, ERR_CANCELED, NULL);
 }

@@ -31,7 +31,8 @@ struct seat {
     struct seat_stats stats;
     pthread_t engine_thread;
     bool engine_started, measure, greeted, debug, exiting;
-    int64_t cancel_since_ns, stop_since_ns; /* 0: none asked for */
+    uint64_t n_cancels;                     /* handed to the engine thread */
+    int64_t cancel_since_ns, stop_since_ns; /* 0: none asked for, or (cancels) all are read */
     int64_t next_stats_ns;
 };
 
@@ -125,6 +126,7 @@ static bool dispatch(struct seat *s, struct msg *m) {
     case MSG_TYPE_CANCEL:
         if (s->cancel_since_ns == 0)
             s->cancel_since_ns = clock_now_ns(); /* the first one that waits counts */
+        s->n_cancels++;
         return to_engine(s, m) == ERR_OK;
     case MSG_TYPE_SUBMIT: submit(s, m); return true;
     case MSG_TYPE_QUERY: query(s, m); return true;
@@ -186,14 +188,13 @@ static bool is_overdue(int64_t asked_ns, int64_t started_ns, int64_t now) {
     return asked_ns && started_ns && now - asked_ns >= CANCEL_PATIENCE_NS;
 }
 
-/* Who was cancelled is told by mail; here only what keeps the engine thread from reading it is ended. */
+/* Who was cancelled is told by mail; here only what keeps the engine thread from reading it is ended. Whether it was read says
+ * a count: a step may begin after the cancel was sent and before it is read, for a turn of the loop takes its mail first. */
 static void look_at_cancels(struct seat *s, int64_t now) {
     int64_t decode = atomic_load(&s->stats.decode_started_ns), load = atomic_load(&s->stats.load_started_ns);
-    if (is_overdue(s->cancel_since_ns, decode, now) && decode <= s->cancel_since_ns)
-        engine_cancel(s->engine, true);
+    if (atomic_load(&s->stats.cancels_read) == s->n_cancels) s->cancel_since_ns = 0;
+    if (is_overdue(s->cancel_since_ns, decode, now)) engine_cancel(s->engine, true);
     if (is_overdue(s->stop_since_ns, decode ? decode : load, now)) engine_cancel(s->engine, true);
-    if (now - s->cancel_since_ns > NS_PER_S || decode == 0 || decode > s->cancel_since_ns)
-        s->cancel_since_ns = 0;
 }
 
 static int wait_ms(const struct seat *s, int64_t now) {
