@@ -1,0 +1,96 @@
+"""S14, C1, O3: everything is killed, or told to end, at random moments of a life on three models; after each start every agent
+goes on, at most the turn that was running is lost, and every answer is the one of a server that nobody has ended.
+
+HOTSEAT_SEED repeats a run's choices (the threads' order is the machine's); HOTSEAT_LONG=1 kills 1,000 times instead of 50.
+"""
+import pytest
+from hotseat_harness import LONG
+from life import OPTIONS, SPEED, Life, Person, References, check_figures, seed_of_run
+
+BATCHES = 25 if LONG else 5
+KILLS = 1000 if LONG else 50
+STOPS = 100 if LONG else 10
+WHO = [("ann", "a"), ("bob", "a"), ("cid", "b"), ("dan", "b"), ("wim", "w"), ("wes", "w")]
+
+
+@pytest.fixture
+def references(models, tmp_path):
+    made = References(tmp_path, models)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def life(server, references, request):
+    seed = f"{seed_of_run()}"
+    print(f"HOTSEAT_SEED={seed}")
+    s = server(model="a", options=OPTIONS, env=SPEED, log_level="info")
+    return Life(s, references, f"{seed}/{request.node.name}", WHO)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_s14_kill_9_of_everything_at_random_moments(life, batch):
+    life.check()
+    while life.ends < KILLS // BATCHES:
+        life.killed()
+        life.start()
+        life.check()
+    figures, _ = check_figures(life.s, unfinished="visitor")
+    assert figures["hits"] > 0 and figures["corrupt"] == 0
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_o3_sigterm_at_random_moments_saves_everything(life, batch):
+    """Exit status 0, who was being answered gets an answer or is told to come back, and not one finished turn is lost."""
+    s = life.s
+    life.check()
+    while life.ends < STOPS // 2:
+        s.options = [*OPTIONS, "--drain-timeout", life.rng.choice(["0", "0.1", "5"])]
+        ended_at = life.live(s.stop)
+        for asked_at, who, error in life.gone:
+            assert asked_at > ended_at - 0.1, f"{who} had asked before and was left without an answer: {error!r}"
+        assert all(e.code == "shutting_down" for e in life.refused), life.refused
+        for p in life.people:
+            p.n_saved = p.n_answered
+        s.start()
+        life.check()
+    check_figures(s, unfinished="visitor")
+
+
+def test_s14_first_turn_of_all_is_the_running_one(life):
+    """Killed before anybody was saved: nobody is owed anything, and all is as on the first day."""
+    life.people = [Person(f"new-{i}", m, life.rng.random()) for i, m in enumerate("aabbww")]
+    life.live(life.s.kill_everything, 0, 0.05)
+    life.s.start()
+    life.check()
+
+
+def test_s14_control_a_wrong_byte_turns_it_red(life):
+    """Without this, all of the above could compare nothing with nothing."""
+    life.check()
+    life.s.kill_everything()
+    life.s.start()
+    life.s.fault("kv_flip", times=-1)
+    with pytest.raises(AssertionError, match="another text|other logits|other KV bytes"):
+        life.check()
+
+
+def test_s14_control_a_lost_agent_turns_it_red(life):
+    life.check()
+    life.s.kill_everything()
+    life.s.start()
+    life.s.request("DELETE", "/admin/agents/cid").ok()
+    with pytest.raises(AssertionError, match="vanished"):
+        life.check()
+
+
+def test_s14_control_a_lost_turn_turns_it_red(life, tmp_path):
+    """Somebody else's folder in the place of ours: everybody starts cold."""
+    life.check()
+    life.s.kill_everything()
+    (life.s.cache / "blocks").rename(tmp_path / "away")
+    life.s.start()
+    for p in life.people:
+        p.known = False
+    with pytest.raises(AssertionError, match="at least"):
+        life.check()
