@@ -32,7 +32,9 @@ lint:
 bench: setup
 	@python3 bench/bench.py $(ARGS)
 
-install: setup
+# Builds nothing: as root it would set everything up anew in root's cache.
+install:
+	@test -x build/release/hotseat || { echo "nothing is built yet: run make build first" >&2; exit 1; }
 	@cmake --install build/release --prefix "$(PREFIX)"
 
 clean:

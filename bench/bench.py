@@ -108,7 +108,7 @@ def hotseat(folder, model=SMOL, extra=()):
 
 def router(folder):
     ini = pathlib.Path(folder) / "models.ini"
-    common = f"flash-attn = on\ncache-type-k = q8_0\ncache-type-v = q8_0\nthreads = {THREADS}\nparallel = 4\n"
+    common = f"flash-attn = on\ncache-type-k = q8_0\ncache-type-v = q8_0\nthreads = {THREADS}\nparallel = 4\nkv-unified = on\n"
     ini.write_text("".join(f"[{n}]\nmodel = {MODELS / n}.gguf\nctx-size = {c}\n{common}\n"
                            for n, c in ((SMOL, 8192), (QWEN, 16384))))
     port = free_port()
@@ -165,7 +165,7 @@ def returning(url, sizes, runs):
             cold = turn(url, model, f"bench-{n}", talk)
             talk.append({"role": "assistant", "content": cold["text"]})
             times, cached, prompt = [], [], 0
-            for i in range(runs):
+            for i in range(runs if n < 3000 else 1):  # the router reads for a minute each time
                 turn(url, other, "bench-other", [{"role": "user", "content": "Say one word."}])
                 talk.append({"role": "user", "content": f"And which word was number {i + 2}?"})
                 warm = turn(url, model, f"bench-{n}", talk)
@@ -184,7 +184,10 @@ def returning(url, sizes, runs):
 def bench_router(runs):
     sizes = (500, 1500, 6000)
     result = {}
-    for name, start in (("hotseat", hotseat), ("llama-server router", router)):
+    # A pool as large as the router's caches (8,192 and 16,384 cells), for the whole buffer is touched when it is made; and no patience: the
+    # router has none. By default an idle model keeps the seat for as long as a swap takes before another one gets it.
+    small = ("--pool", "128M", "--context", 8192, "--patience", 0)
+    for name, start in (("hotseat", lambda folder: hotseat(folder, extra=small)), ("llama-server router", router)):
         print(name, flush=True)
         with tempfile.TemporaryDirectory() as folder, start(folder) as server:
             result[name] = returning(server.url, sizes, runs)
@@ -204,6 +207,11 @@ def post(url, path, body):
 
 def get(url, path):
     with urllib.request.urlopen(url + path, timeout=60) as r:
+        return json.load(r)
+
+
+def delete(url, path):
+    with urllib.request.urlopen(urllib.request.Request(url + path, method="DELETE"), timeout=60) as r:
         return json.load(r)
 
 
@@ -246,7 +254,7 @@ def bench_restore(runs):
     floor = ROOT / "build/release/floor_restore"
     result = {}
     for model, other in ((SMOL, QWEN), (QWEN, SMOL)):
-        for n in (500, 1500, 6000):
+        for n in (500, 1500, 6000) if runs > 2 else (500, 1500):
             with tempfile.TemporaryDirectory() as folder, hotseat(folder, model) as server:
                 talk = [{"role": "user", "content": prompt_of(n, n)}]
                 cold = turn(server.url, model, "bench", talk)
@@ -303,7 +311,8 @@ def bench_memory(runs):
 
 
 def bench_stream(runs):
-    """Prefill and decode of one stream against llama-bench with the same settings, in turns."""
+    """Prefill and decode of one stream against llama-bench with the same settings and the same number of tokens before the first
+    generated one, in turns. Nothing else is in the cells."""
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         for model in (SMOL, QWEN):
@@ -312,15 +321,16 @@ def bench_stream(runs):
                 for i in range(runs):
                     body = {"model": model, "prompt": prompt_of(640, 1000 + i), "max_tokens": 64, "temperature": 0,
                             "ignore_eos": True}
+                    delete(server.url, "/admin/cache")
                     h = post(server.url, "/v1/completions", body)["hotseat"]
                     ours["pp"].append(h["prefill_tokens"] / h["prefill_ms"] * 1e3)
                     ours["tg"].append(h["decode_tokens"] / h["decode_ms"] * 1e3)
-                    line = subprocess.run([tools() / "llama-bench", "-m", MODELS / f"{model}.gguf", "-t", str(THREADS),
-                                           "-ctk", "q8_0", "-ctv", "q8_0", "-fa", "1", "--repack", "0", "-r", "1",
-                                           "-p", str(h["prefill_tokens"]), "-n", "64", "-o", "json"],
-                                          capture_output=True, text=True, check=True).stdout
-                    for row in json.loads(line):
-                        theirs["tg" if row["n_gen"] else "pp"].append(row["avg_ts"])
+                    n = str(h["prefill_tokens"])
+                    for kind, what in (("pp", ["-p", n, "-n", "0"]), ("tg", ["-p", "0", "-n", "64", "-d", n])):
+                        line = subprocess.run([tools() / "llama-bench", "-m", MODELS / f"{model}.gguf", "-t", str(THREADS),
+                                               "-ctk", "q8_0", "-ctv", "q8_0", "-fa", "1", "--repack", "0", "-r", "1", *what,
+                                               "-o", "json"], capture_output=True, text=True, check=True).stdout
+                        theirs[kind].append(json.loads(line)[0]["avg_ts"])
             row = {k: statistics.median(v) for k, v in ours.items()}
             row |= {"bench_" + k: statistics.median(v) for k, v in theirs.items()}
             row |= {"pp_ratio": row["pp"] / row["bench_pp"], "tg_ratio": row["tg"] / row["bench_tg"]}

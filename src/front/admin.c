@@ -226,7 +226,7 @@ static void current(struct front *f, const struct request *q) {
         put_u64(&w, "weights_bytes", m->measure.weights_bytes);
         put_str(&w, "tag", c->tag);
         put_bool(&w, "cache_on", c->cache_on);
-        if (!c->cache_on) put_str(&w, "cache_reason", c->cache_reason);
+        if (c->cache_reason[0]) put_str(&w, "cache_reason", c->cache_reason);
     }
     put_u64(&w, "running", f->running.count);
     put_u64(&w, "agents_resident", f->stats.agents_resident);

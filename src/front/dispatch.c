@@ -78,9 +78,13 @@ void stream_push(struct front *f, struct stream *t) {
     queue_gauges(f, t->model);
 }
 
-/* The last reply is out. A stream that the seat still has stays there until the seat has let go of it. */
-void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome) {
+/* COUNTED FIRST: before its last reply, so that who has the answer finds it in the metrics. */
+static void count_end(struct front *f, const struct stream *t, enum metric_outcome outcome) {
     if (!t->ended) metrics_request(f->metrics, t->model->id, outcome);
+}
+
+/* The last reply is out. A stream that the seat still has stays there until the seat has let go of it. */
+void stream_end(struct front *f, struct stream *t) {
     t->ended = true;
     if (t->running) return;
     stream_unlink(f, t);
@@ -88,6 +92,11 @@ void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome) 
 }
 
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_s, const char *text) {
+    count_end(f, t,
+              err == ERR_CANCELED         ? METRIC_OUTCOME_CANCELED
+              : err == ERR_DRAIN_CANCELED ? METRIC_OUTCOME_SWAP_CANCELED
+              : err == ERR_ENGINE_DIED    ? METRIC_OUTCOME_ENGINE_DIED
+                                          : METRIC_OUTCOME_ERROR);
     if (!t->ended) {
         struct reply *r = reply_error(t->request->client, err, text ? "%s" : NULL, text);
         if (r) {
@@ -96,11 +105,7 @@ void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry
         }
         (void)front_reply(f, r); /* it is the last one anyway */
     }
-    stream_end(f, t,
-               err == ERR_CANCELED         ? METRIC_OUTCOME_CANCELED
-               : err == ERR_DRAIN_CANCELED ? METRIC_OUTCOME_SWAP_CANCELED
-               : err == ERR_ENGINE_DIED    ? METRIC_OUTCOME_ENGINE_DIED
-                                           : METRIC_OUTCOME_ERROR);
+    stream_end(f, t);
 }
 
 /* Those that wait for m end; with fresh: only those that have never run. */
@@ -108,8 +113,9 @@ static void fail_waiting(struct front *f, struct model *m, bool fresh, enum err 
                          const char *details, const char *text) {
     LIST_EACH(&m->waiting, struct stream, node, t) {
         if (fresh && t->submits) continue;
+        count_end(f, t, METRIC_OUTCOME_REFUSED);
         front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
-        stream_end(f, t, METRIC_OUTCOME_REFUSED);
+        stream_end(f, t);
     }
 }
 
@@ -370,6 +376,7 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
     count_read(f, t, m->prefill_tokens);
+    count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {
         struct reply *r = reply_for(t, REPLY_DONE);
         if (r) {
@@ -386,12 +393,13 @@ static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
         }
         (void)front_reply(f, r);
     }
-    stream_end(f, t, METRIC_OUTCOME_OK);
+    stream_end(f, t);
 }
 
 static void on_failed(struct front *f, struct stream *t, const struct msg_failed *m) {
     enum err err = m->err && m->err < ERR_COUNT ? (enum err)m->err : ERR_INTERNAL;
     stream_unlink(f, t);
+    count_end(f, t, err == ERR_CANCELED ? METRIC_OUTCOME_CANCELED : METRIC_OUTCOME_ERROR);
     if (!t->ended) {
         struct reply *r = reply_error(t->request->client, err, m->text && *m->text ? "%s" : NULL, m->text);
         if (r) {
@@ -400,7 +408,7 @@ static void on_failed(struct front *f, struct stream *t, const struct msg_failed
         }
         (void)front_reply(f, r);
     }
-    stream_end(f, t, err == ERR_CANCELED ? METRIC_OUTCOME_CANCELED : METRIC_OUTCOME_ERROR);
+    stream_end(f, t);
 }
 
 void dispatch_msg(struct front *f, struct msg *m) {

@@ -338,7 +338,10 @@ static enum err open_parts(struct front *f) {
  * seat. A name that is no folder is a mistake in the configuration. */
 enum err front_lock_cache(struct front *f, char *why, size_t why_size) {
     struct stat st;
-    if (f->lock_fd >= 0) return ERR_OK;
+    if (f->lock_fd >= 0 && store_lock_is_current(f->config->cache_dir, f->lock_fd)) return ERR_OK;
+    if (f->lock_fd >= 0)
+        close(f->lock_fd); /* somebody has removed the folder: it may be another server's by now */
+    f->lock_fd = -1;
     enum err err = store_lock(f->config->cache_dir, &f->lock_fd, why, why_size);
     bool is_folder = !stat(f->config->cache_dir, &st) && S_ISDIR(st.st_mode);
     if ((err == ERR_DISK_FULL || err == ERR_IO) && is_folder) {

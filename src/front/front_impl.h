@@ -208,7 +208,7 @@ void dispatch_refuse_not_auto(struct front *f);        /* whoever waits for what
 void dispatch_cancel_running(struct front *f);         /* a swap's deadline, on_deadline cancel */
 struct model *dispatch_default_model(struct front *f); /* what "default" means now; NULL */
 void stream_push(struct front *f, struct stream *t);   /* into its model's queue, by age */
-void stream_end(struct front *f, struct stream *t, enum metric_outcome outcome);
+void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
 int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t position);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);

@@ -14,7 +14,7 @@
 
 void moves_parked(struct front *f, struct stream *t) {
     if (t->ended) {
-        stream_end(f, t, METRIC_OUTCOME_CANCELED);
+        stream_end(f, t);
         return;
     }
     t->waits_since_ns = f->now_ns;
@@ -35,7 +35,7 @@ void moves_seat_died(struct front *f) {
         t->model->running--;
         t->running = false;
         if (t->ended) {
-            stream_end(f, t, METRIC_OUTCOME_CANCELED);
+            stream_end(f, t);
             continue;
         }
         if (!t->moved) t->deaths++;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "front/front_impl.h"
+#include "store/store.h"
 
 #define LEAVE_LIMIT_NS (10 * NS_PER_S) /* from closing its socket to SIGKILL */
 #define RECEIVE_ROUND 256              /* messages at most before other things get a turn */
@@ -108,12 +109,14 @@ void seat_kill(struct front *f, const char *why) {
 /* ---- starting one ---- */
 
 static void hello(struct front *f) {
-    char why[512];
+    char why[512] = "";
     static char no_cache[] = "";
     enum err err = front_lock_cache(f, why, sizeof why);
     if (err) log_error("cache.off", "dir=%s why=%s", log_q(f->config->cache_dir), log_q(why));
     struct msg m = {.type = MSG_TYPE_HELLO,
                     .hello = {.generation = f->generation,
+                              .holder = f->lock_fd >= 0 ? store_lock_holder(f->config->cache_dir) : 0,
+                              .cache_why = why,
                               .cache_dir = f->lock_fd >= 0 ? f->config->cache_dir : no_cache,
                               .cache_disk_bytes = f->settings.cache_disk_bytes,
                               .cache_write_per_day_bytes = f->settings.cache_write_per_day_bytes,
@@ -253,11 +256,11 @@ void seat_look_for_hangs(struct front *f) {
 
 /* Who waits for the model that loads now: their caches come from the disk meanwhile. */
 static void read_ahead(struct front *f, struct model *m) {
-    struct msg_bytes agents[MSG_STRINGS_MAX];
+    struct msg_bytes agents[PARALLEL_MAX];
     uint32_t n = 0;
     LIST_EACH(&m->waiting, struct stream, node, t) {
         char *agent = t->request->submit.agent;
-        if (n == ARRAY_LEN(agents)) break;
+        if (n == f->config->parallel) break; /* the others can't start at once */
         if (agent && *agent)
             agents[n++] = (struct msg_bytes){.data = (uint8_t *)agent, .size = (uint32_t)strlen(agent)};
     }

@@ -471,6 +471,7 @@ static void go_on_without(struct swap *s, const char *why, int64_t now_ns) {
         if (target_of(s) && target_of(s)->state == MODEL_LOADING)
             registry_set_state(s->registry, target_of(s), MODEL_AVAILABLE, NULL);
         give_up(s, now_ns);
+        s->no_process = true;
         return;
     }
     if (s->seated) model_left(s, now_ns);

@@ -28,6 +28,8 @@ struct msg_strings {       /* a list of byte strings */
 /* clang-format off */
 #define MSG_HELLO(F) /* first; a measuring seat gets cache_dir "" and opens no store */                      \
     F(U64, generation) /* grows with each seat of one server; the store refuses an older one */              \
+    F(U64, holder) /* of the folder's lock */                                                                \
+    F(STR, cache_why) /* why cache_dir is "" */                                                              \
     F(STR, cache_dir) F(U64, cache_disk_bytes) F(U64, cache_write_per_day_bytes)                             \
     F(U32, debug) /* 1: debug fields and faults are allowed */                                               \
     F(U32, log_level)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -148,6 +149,43 @@ void admit_chains(struct room *r, struct disk_job *job) {
         queue(r, t);
 }
 
+/* ---- where prompts branch ---- */
+
+/* [the system message, another question]; empty: there is none, or nothing follows it. */
+static void probe_messages(const struct stream *t, struct buf *out) {
+    struct json_error at;
+    AUTO(json_freep) struct json *messages = json_read(t->req.messages.data, t->req.messages.size, &at);
+    const struct json *first = json_at(messages, 0);
+    const char *role = json_string(json_get(first, "role"), NULL);
+    bool system = role && (strcmp(role, "system") == 0 || strcmp(role, "developer") == 0);
+    if (json_count(messages) < 2 || !system) return;
+    buf_u8(out, '[');
+    (void)json_dump(first, out);
+    buf_puts(out, ",{\"role\":\"user\",\"content\":\".\"}]");
+}
+
+/* Templates put it where they like (Gemma's into the first question), so it is rendered once more before another question: it
+ * ends where the texts part. */
+uint32_t admit_system_end(struct room *r, const struct stream *t) {
+    struct buf messages = BUF(0);
+    probe_messages(t, &messages);
+    struct msg_submit probe = t->req;
+    probe.messages = (struct msg_bytes){.data = messages.data, .size = (uint32_t)messages.size};
+    struct engine_chat *chat = NULL;
+    char why[WHY_BYTES];
+    uint32_t n = 0;
+    if (!messages.error && messages.size > 0 &&
+        engine_chat_render(r->engine, &probe, &chat, why, sizeof why) == ERR_OK) {
+        size_t size = 0, other_size = 0, same = 0;
+        const char *text = engine_chat_prompt(t->chat, &size), *other = engine_chat_prompt(chat, &other_size);
+        while (same < size && same < other_size && text[same] == other[same]) same++;
+        n = prompt_tokens_within(r->engine, text, size, t->tokens, t->n_prompt, same);
+    }
+    engine_chat_free(chat);
+    buf_free(&messages);
+    return n;
+}
+
 /* ---- cells to start on ---- */
 
 /* NOBODY (save.h): whoever begins like it is its second use. */
@@ -218,13 +256,7 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
     if (!s->agent[0] && keep >= BLOCK_TOKENS) s->shared = true;
     sequence_wake(r, s);
     t->seq = s;
-    t->cached = keep;
     return TAKE_DONE;
-}
-
-static void hash_reused(struct room *r, struct stream *t) {
-    if (!t->req.debug || t->cached == 0) return;
-    t->kv_known = engine_kv_hash(r->engine, t->seq->slot, (int32_t)t->cached, &t->kv) == ERR_OK;
 }
 
 /* False: it has to wait. */
@@ -235,9 +267,7 @@ static bool admit(struct room *r, struct stream *t) {
     enum take took = s ? take_resident(r, t, s, common) : TAKE_NOT;
     if (took == TAKE_WAIT) return false;
     if (took == TAKE_DONE) {
-        hash_reused(r, t);
-        stream_set_state(r, t, STREAM_PREFILL);
-        stream_say_started(r, t);
+        follow_begin(r, t);
         return true;
     }
     uint32_t wanted = blocks_wanted(t);

@@ -71,6 +71,11 @@ static uint32_t collect_decodes(struct room *r) {
     return n;
 }
 
+/* Where the prompt's chunk that begins at from ends at the latest: at to, before it at a restore point, or where others follow. */
+static uint32_t next_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to) {
+    return follow_stop(r, t, from, save_next_restore_point(r, t, from, to));
+}
+
 /* Equal shares, oldest first; what a short prompt leaves goes to the next ones. */
 static void collect_prefills(struct room *r, uint32_t n_decodes) {
     uint32_t n = 0;
@@ -86,7 +91,7 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
         uint32_t share = budget / n--, past = t->seq->n_tokens, left = t->n_tokens - past;
         if (share == 0) share = 1;
         uint32_t end = past + (left < share ? left : share);
-        end = save_next_restore_point(r, past, end, t->n_prompt);
+        end = next_stop(r, t, past, end);
         join(r, t, end - past);
         budget -= end - past;
     }
@@ -140,8 +145,7 @@ static void account(struct room *r, struct stream *t) {
     t->decoded_items += t->chunk;
     if (before < t->n_prompt)
         t->prefill_tokens += (s->n_tokens < t->n_prompt ? s->n_tokens : t->n_prompt) - before;
-    t->at_restore_point =
-        before < t->n_prompt && save_next_restore_point(r, before, UINT32_MAX, t->n_prompt) == s->n_tokens;
+    t->at_restore_point = before < t->n_prompt && next_stop(r, t, before, UINT32_MAX) == s->n_tokens;
 }
 
 /* Rows are read before anything else touches the engine. */
@@ -158,10 +162,9 @@ static void settle(struct room *r) {
         if (t->chunk == 0 || t->state == STREAM_ENDED) continue;
         struct sequence *s = t->seq;
         if (t->at_restore_point) save_restore_point(r, s);
+        if (t->item != UINT32_MAX && s->n_tokens == t->n_prompt) save_prompt_end(r, s);
         if (t->finish)
             stream_end_done(r, t);
-        else if (t->item != UINT32_MAX && s->n_tokens == t->n_prompt)
-            save_prompt_end(r, s);
         else if (s->n_tokens / BLOCK_TOKENS > s->n_blocks || s->filled_unsaved)
             s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
     }

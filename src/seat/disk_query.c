@@ -146,9 +146,7 @@ static enum err cache_off(const char *why, struct buf *out) {
     return out->error;
 }
 
-enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q, struct buf *out,
-                        bool *ret_forget) {
-    *ret_forget = false;
+enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q, struct buf *out) {
     switch ((enum msg_query_kind)q->what) {
     case MSG_QUERY_AGENTS:
     case MSG_QUERY_AGENT: return agents_query(v, q, out);
@@ -158,7 +156,7 @@ enum err disk_query_run(const struct disk_query_view *v, const struct msg_query 
         if (!v->store) return ERR_NOT_FOUND;
         return store_agent_pin(v->store, q->model, q->agent, q->what == MSG_QUERY_AGENT_PIN);
     case MSG_QUERY_AGENT_DELETE:
-    case MSG_QUERY_CACHE_DELETE: *ret_forget = true; return delete_query(v, q, out);
+    case MSG_QUERY_CACHE_DELETE: return delete_query(v, q, out);
     }
     return ERR_INVALID;
 }

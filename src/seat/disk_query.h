@@ -14,9 +14,7 @@ struct disk_query_view { /* all borrowed */
     const char *residents; /* {"model": M, "agents": {"id": {"tokens": n, "saved": b}, ...}} or NULL */
     const struct unsaved *unsaved;
 };
-/* *ret_forget: the engine thread must forget what was deleted, also when the store knew nothing of it (an agent that is only
- * in the cells). */
-enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q, struct buf *out,
-                        bool *ret_forget) NODISCARD;
+enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q,
+                        struct buf *out) NODISCARD;
 
 #endif

@@ -1,6 +1,9 @@
 /* Named rules:
- *   LEAF LAST  an agent's name moves to a new leaf only when every block posted for it since the last move was written; else
- *              the name stays where its chain is whole (unsaved_agents counts who waits).
+ *   CHAIN      the store takes a block only behind its parent and a name only for a leaf that is there: what was refused on the way
+ *              needs no memory of ours, the note says so (unsaved_agents counts who waits).
+ *   DELETED    what the engine thread posted before it heard of a deletion is not stored after it: a deletion is remembered until
+ *              its job has been to the engine thread, which forgets, and is back behind the last such write. Nobody hears that
+ *              it is done before the engine thread's box has it: whoever asks next asks cells that have forgotten.
  *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
  *              an unplugged one comes back. */
 #include "seat/disk_worker.h"
@@ -26,6 +29,11 @@
 #define FLUSH_AFTER_NS NS_PER_S /* without a job, the index is brought up to date */
 #define OPEN_AGAIN_NS (3 * NS_PER_S) /* AGAIN: with the first job after it */
 
+struct deletion {
+    struct list_node node;
+    char *model, *agent; /* owned; "": every one */
+};
+
 struct disk_worker {
     pthread_t thread;
     bool started, stopping;
@@ -44,6 +52,7 @@ struct disk_worker {
     struct model_hash *hash;
     char *residents; /* JSON, owned */
     struct unsaved unsaved;
+    struct list deletions; /* DELETED: that the engine thread has yet to hear of, in order */
 };
 
 static void answer(struct disk_worker *w, struct disk_job *job) {
@@ -74,7 +83,7 @@ static void publish_counters(struct disk_worker *w) {
     atomic_store(&w->stats->evicted_blocks, c.evicted);
     atomic_store(&w->stats->disk_bytes, c.disk_bytes);
     atomic_store(&w->stats->disk_budget_bytes, c.budget_bytes);
-    atomic_store(&w->stats->unsaved_agents, unsaved_count(&w->unsaved));
+    atomic_store(&w->stats->unsaved_agents, w->unsaved.n);
 }
 
 /* ---- the store ---- */
@@ -120,13 +129,15 @@ static void open_store(struct disk_worker *w, const struct msg_hello *h) {
     w->config = (struct store_config){.dir = h->cache_dir[0] ? mem_strdup(h->cache_dir) : NULL,
                                       .budget_bytes = h->cache_disk_bytes,
                                       .write_per_day_bytes = h->cache_write_per_day_bytes,
-                                      .generation = h->generation};
-    snprintf(w->store_why, sizeof w->store_why, "%s",
-             h->cache_dir[0] ? "not enough memory for the store" : "no cache folder is set");
+                                      .generation = h->generation,
+                                      .holder = h->holder};
+    const char *why = h->cache_dir[0] ? "not enough memory for the store" : h->cache_why;
+    snprintf(w->store_why, sizeof w->store_why, "%s", why[0] ? why : "no cache folder is set");
     try_open(w);
     publish_counters(w);
     uint64_t baseline = proc_mem_private_bytes();
     atomic_store(&w->stats->baseline_bytes, baseline);
+    atomic_store(&w->stats->memory_bytes, baseline);
     struct msg m = {.type = MSG_TYPE_READY,
                     .ready = {.generation = h->generation,
                               .engine = (char *)(uintptr_t)engine_name(),
@@ -196,6 +207,41 @@ static void hash_step(struct disk_worker *w) {
     }
 }
 
+/* ---- DELETED ---- */
+
+static void deletion_free(struct deletion *d) {
+    if (!d) return;
+    mem_free(d->model);
+    mem_free(d->agent);
+    mem_free(d);
+}
+
+static struct deletion *deletion_new(const struct msg_query *q) {
+    struct deletion *d = mem_alloc(sizeof *d);
+    if (!d) return NULL;
+    d->model = mem_strdup(q->model);
+    d->agent = mem_strdup(q->what == MSG_QUERY_AGENT_DELETE ? q->agent : "");
+    if (d->model && d->agent) return d;
+    deletion_free(d);
+    return NULL;
+}
+
+static bool is_deleted(const struct disk_worker *w, const struct disk_job *job) {
+    LIST_EACH(&w->deletions, struct deletion, node, d) {
+        if ((!d->model[0] || strcmp(d->model, job->model) == 0) &&
+            (!d->agent[0] || strcmp(d->agent, job->agent) == 0))
+            return true;
+    }
+    return false;
+}
+
+static void deletion_heard(struct disk_worker *w) {
+    struct deletion *d = LIST_ENTRY(list_first(&w->deletions), struct deletion, node);
+    must(d != NULL);
+    list_remove(&w->deletions, &d->node);
+    deletion_free(d);
+}
+
 /* ---- jobs of the engine thread ---- */
 
 static void put(struct disk_worker *w, struct disk_job *job) {
@@ -213,23 +259,23 @@ static void put(struct disk_worker *w, struct disk_job *job) {
                             .window_from = job->window_from,
                             .leaving = job->leaving};
     /* Without a store it is not stored; ERR_NOT_FOUND would say that its parent is missing. */
-    job->err = w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
-    if (!w->store) w->closed.write_failures++;
+    bool deleted = is_deleted(w, job);
+    job->err = deleted ? ERR_CANCELED : w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
+    if (!deleted && !w->store) w->closed.write_failures++;
     atomic_fetch_sub(&w->stats->dirty_bytes, job->dirty_bytes);
     buf_free(&job->base);
     buf_free(&job->window_part);
-    if (!job->err) return;
+    if (!job->err || deleted) return;
     static struct log_limit limit = LOG_LIMIT(3);
     if (log_limit_pass(&limit))
         log_warn("seat.put", "err=%s agent=%s pos=%u leaving=%d", err_name(job->err), log_q(b.agent),
                  job->first_pos, job->leaving);
-    unsaved_block_lost(&w->unsaved, job->tag, b.model, b.agent);
     if (job->leaving || job->err != ERR_LIMIT) unsaved_set(&w->unsaved, job->tag, b.model, b.agent);
 }
 
 static void note(struct disk_worker *w, struct disk_job *job) {
-    if (unsaved_take_block_lost(&w->unsaved, job->tag, job->agent)) { /* LEAF LAST */
-        job->err = ERR_DISK_FULL;
+    if (is_deleted(w, job)) {
+        job->err = ERR_CANCELED;
         return;
     }
     job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
@@ -248,7 +294,10 @@ static void note(struct disk_worker *w, struct disk_job *job) {
 static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
     struct store *s = w->store;
     switch (job->kind) {
-    case DISK_SELF_TEST_GET: job->yes = s && store_self_test_get(s, job->tag); break;
+    case DISK_SELF_TEST_GET:
+        job->yes = s && store_self_test_get(s, job->tag);
+        job->other_blocks = s ? store_other_blocks(s, job->tag, job->model) : 0;
+        break;
     case DISK_SELF_TEST_PUT:
         if (s) store_self_test_put(s, job->tag);
         break;
@@ -294,18 +343,33 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
 
 /* ---- jobs of the link thread ---- */
 
+/* The cells hold as well what is deleted. Takes job over; false: it could not be begun, the job stays the caller's. */
+static bool forget(struct disk_worker *w, struct disk_job *job) {
+    const struct msg_query *q = &job->msg.query;
+    struct deletion *d = w->deletions.count < MAILBOX_MAIL_MAX ? deletion_new(q) : NULL;
+    if (!d) return false;
+    list_push_back(&w->deletions, &d->node);
+    unsaved_forget(&w->unsaved, d->model, d->agent);
+    answer(w, job);
+    return true;
+}
+
 static void query(struct disk_worker *w, struct disk_job *job) {
     const struct msg_query *q = &job->msg.query;
+    uint64_t op = q->op;
     struct buf json = BUF(FRAME_BYTES_MAX / 2);
-    bool forget = false;
     struct disk_query_view view = {w->store, w->store_why, w->residents, &w->unsaved};
-    enum err err = disk_query_run(&view, q, &json, &forget);
-    if (forget) unsaved_forget(&w->unsaved, q->model, q->what == MSG_QUERY_AGENT_DELETE ? q->agent : "");
+    enum err err = disk_query_run(&view, q, &json);
+    bool deletes = q->what == MSG_QUERY_AGENT_DELETE || q->what == MSG_QUERY_CACHE_DELETE;
     publish_counters(w);
-    outbox_reply(w->out, q->op, err, NULL, err ? NULL : &json);
+    if (!deletes) {
+        disk_job_free(job);
+    } else if (!forget(w, job)) {
+        disk_job_free(job);
+        err = ERR_NOMEM;
+    }
+    outbox_reply(w->out, op, err, NULL, err ? NULL : &json);
     buf_free(&json);
-    /* The cells know as well what was deleted; without room the engine thread has other worries than an idle agent. */
-    if (!forget || mailbox_post(w->engine, &job->mail) != ERR_OK) disk_job_free(job);
 }
 
 static void read_ahead(struct disk_worker *w, const struct msg_read_ahead *m) {
@@ -331,8 +395,11 @@ static void run_job(struct disk_worker *w, struct disk_job *job) {
     } else if (job->kind == DISK_READ_AHEAD) {
         read_ahead(w, &job->msg.read_ahead);
         disk_job_free(job);
-    } else if (job->kind == DISK_QUERY) {
+    } else if (job->kind == DISK_QUERY && job->from_link) {
         query(w, job);
+    } else if (job->kind == DISK_QUERY) { /* it has been to the engine thread */
+        deletion_heard(w);
+        disk_job_free(job);
     } else if (job->kind == DISK_HASH) {
         hash_begin(w, job);
     } else {
@@ -388,7 +455,8 @@ enum err disk_worker_open(struct mailbox *engine_inbox, struct outbox *out, stru
     w->stats = stats;
     snprintf(w->store_why, sizeof w->store_why, "no store was opened");
     disk_queue_init(&w->queue);
-    enum err err = mailbox_open(MAILBOX_MAIL_MAX + SEAT_JOBS_MAX + 1, &w->inbox);
+    list_init(&w->deletions);
+    enum err err = mailbox_open(2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX + 1, &w->inbox);
     if (!err && pthread_create(&w->thread, NULL, disk_thread, w) != 0) err = ERR_NOMEM;
     if (err) {
         disk_worker_free(w);
@@ -422,6 +490,7 @@ void disk_worker_free(struct disk_worker *w) {
     store_free(w->store);
     mem_free(w->residents);
     unsaved_free(&w->unsaved);
+    while (w->deletions.count > 0) deletion_heard(w);
     want_no_store(w);
     mailbox_free(w->inbox);
     mem_free(w);

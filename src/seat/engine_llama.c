@@ -232,10 +232,6 @@ static struct llama_context *context_new(struct llama_model *model, enum kv_type
     return llama_init_from_model(model, cp);
 }
 
-struct cell_bytes {
-    uint64_t base_per_token, window_per_seq;
-};
-
 static enum err probe_total(struct llama_model *model, enum kv_type kv, uint32_t n_cells, uint64_t *ret) {
     /* One sequence in all: the scratch's place is the only one, which is why n_seqs is 0 here. */
     struct engine_context_params p = {.n_cells = n_cells, .n_seqs = 0, .n_batch = PROBE_BATCH};
@@ -284,6 +280,15 @@ static uint64_t output_bytes(int32_t n_vocab, uint32_t n_seqs) {
     return (uint64_t)n_vocab * (n_seqs + 1) * sizeof(float);
 }
 
+/* All that a context takes and the pool does not count: buffers of a step, rows of logits, and of a window cache the cells of our
+ * scratch sequence and of a step. */
+static uint64_t beside_pool_bytes(const struct shim_memory *memory, const struct cell_bytes *cells,
+                                  const struct engine_context_params *p, int32_t n_vocab) {
+    uint64_t pool = cells->base_per_token * p->n_cells + cells->window_per_seq * p->n_seqs;
+    uint64_t unpooled = memory->cells_bytes > pool ? memory->cells_bytes - pool : 0;
+    return memory->compute_bytes + unpooled + output_bytes(n_vocab, p->n_seqs);
+}
+
 enum err engine_measure(const struct engine_load_params *p, const struct engine_context_params *c,
                         struct engine_measure *ret, char *why, size_t why_size) {
     backend_start();
@@ -308,13 +313,9 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
         say_last_error(why, why_size, "no context can be made");
     } else {
         int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
-        /* Our scratch sequence's window and a step's share of the window cache are nobody's in the pool. */
-        uint64_t pool = cells.base_per_token * params.n_cells + cells.window_per_seq * params.n_seqs;
-        uint64_t unpooled = memory.cells_bytes > pool ? memory.cells_bytes - pool : 0;
         *ret = (struct engine_measure){.weights_bytes = memory.weights_bytes,
                                        .cells_bytes = memory.cells_bytes,
-                                       .compute_bytes = memory.compute_bytes + unpooled +
-                                                        output_bytes(n_vocab, params.n_seqs),
+                                       .compute_bytes = beside_pool_bytes(&memory, &cells, &params, n_vocab),
                                        .base_bytes_per_token = cells.base_per_token,
                                        .window_bytes_per_seq = cells.window_per_seq,
                                        .context_train = (uint32_t)llama_model_n_ctx_train(model),
@@ -401,6 +402,7 @@ enum err engine_load(struct engine *e, const struct engine_load_params *p, struc
         return err;
     }
     e->kv = p->kv;
+    e->cells = cells;
     e->n_threads = (int32_t)(p->n_threads ? p->n_threads : shim_physical_cores());
     e->recurrent = llama_model_is_recurrent(e->model) || llama_model_is_hybrid(e->model);
     e->n_decoded = 0;
@@ -460,7 +462,7 @@ enum err engine_configure(struct engine *e, const struct engine_context_params *
         snprintf(why, why_size, "out of memory");
         return ERR_NOMEM;
     }
-    if (ret_compute_bytes) *ret_compute_bytes = memory.compute_bytes + output_bytes(e->n_vocab, e->n_seqs);
+    if (ret_compute_bytes) *ret_compute_bytes = beside_pool_bytes(&memory, &e->cells, &params, e->n_vocab);
     cells_learn_layout(e);
     return ERR_OK;
 }

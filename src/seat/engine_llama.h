@@ -21,9 +21,14 @@
 #define STATE_EMPTY_BYTES_MAX 64 /* the state of a sequence without cells; 24 bytes today */
 #define WHY_BYTES 256
 
+struct cell_bytes {
+    uint64_t base_per_token, window_per_seq;
+};
+
 struct engine {
     /* LOADED */
     struct llama_model *model;
+    struct cell_bytes cells;
     const struct llama_vocab *vocab;
     struct chat_templates *templates; /* NULL: template_why says why chats can't be rendered */
     char template_why[WHY_BYTES];

@@ -113,3 +113,17 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
     buf_free(&b);
     return err;
 }
+
+uint32_t prompt_tokens_within(const struct engine *e, const char *text, size_t size, const int32_t *ids,
+                              uint32_t n, size_t n_bytes) {
+    struct buf b = BUF(0);
+    size_t at = 0;
+    uint32_t i = 0;
+    for (; i < n; i++) {
+        if (i == 0 && is_silent_bos(e, text, size, ids[0], &b)) continue;
+        if (!piece(e, ids[i], true, &b) || b.size > n_bytes - at) break;
+        at += b.size;
+    }
+    buf_free(&b);
+    return i;
+}

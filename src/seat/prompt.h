@@ -20,4 +20,8 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
                          const struct prompt_chain *chains, uint32_t n_chains, int32_t **ret_ids,
                          uint32_t *ret_n, uint32_t *ret_spliced) NODISCARD;
 
+/* How many of ids, which stand for text, stand for at most its first n_bytes. */
+uint32_t prompt_tokens_within(const struct engine *e, const char *text, size_t size, const int32_t *ids,
+                              uint32_t n, size_t n_bytes);
+
 #endif

@@ -13,11 +13,6 @@
 #define PUTS_PER_STEP 4              /* about 1 ms each */
 #define AHEAD_BYTES_MAX (256u << 20) /* of all streams together: blocks of a big model have 30 MB and more */
 
-static void go_on(struct room *r, struct stream *t) {
-    stream_set_state(r, t, STREAM_PREFILL);
-    stream_say_started(r, t);
-}
-
 static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
     struct disk_job *job = r->cache_on && n_tokens > 0 ? disk_job_new(DISK_PLAN, 0) : NULL;
     if (job) {
@@ -29,7 +24,7 @@ static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
         job->tokens = mem_dup(t->tokens, n_tokens * sizeof *job->tokens);
         if (job->tokens && room_post_job(r, job)) return;
     }
-    go_on(r, t);
+    follow_begin(r, t);
 }
 
 void restore_begin(struct room *r, struct stream *t) {
@@ -59,19 +54,25 @@ static void empty_cells(struct room *r, struct stream *t) {
     sequence_cut(t->seq, 0);
 }
 
-static void fail(struct room *r, struct stream *t, enum err err, const char *what) {
+void restore_again(struct room *r, struct stream *t) {
+    clear(t);
+    empty_cells(r, t);
+    stream_set_state(r, t, STREAM_PLAN);
+    plan_for(r, t, t->n_tokens);
+}
+
+void restore_fail(struct room *r, struct stream *t, enum err err, const char *what) {
     atomic_fetch_add(&r->stats->restore_failures, 1);
     log_warn("seat.restore_failed", "request=%llu err=%s what=%s pos=%u retried=%d",
              (unsigned long long)t->req.request, err_name(err), log_q(what), t->seq->n_tokens, t->retried);
-    clear(t);
-    empty_cells(r, t);
-    if (t->retried) {
-        go_on(r, t);
+    if (!t->retried) {
+        t->retried = true;
+        restore_again(r, t);
         return;
     }
-    t->retried = true;
-    stream_set_state(r, t, STREAM_PLAN);
-    plan_for(r, t, t->n_tokens);
+    clear(t);
+    empty_cells(r, t);
+    follow_begin(r, t);
 }
 
 void restore_planned(struct room *r, struct disk_job *job) {
@@ -79,13 +80,14 @@ void restore_planned(struct room *r, struct disk_job *job) {
     if (!t) return;
     t->plan = job->plan;
     job->plan = (struct store_plan){0};
+    t->branch_at = t->plan.n_known;
     log_debug("seat.plan", "request=%llu tokens=%u restorable=%u reason=%s",
               (unsigned long long)t->req.request, job->n_tokens, t->plan.n_tokens,
               log_q(t->plan.reason ? t->plan.reason : ""));
     must(t->plan.n_tokens < t->n_tokens); /* the store keeps one token back: its row is wanted */
     if (t->plan.n_tokens == 0 || t->plan.n_blocks == 0) {
         clear(t);
-        go_on(r, t);
+        follow_begin(r, t);
         return;
     }
     stream_set_state(r, t, STREAM_RESTORE);
@@ -162,13 +164,10 @@ static void mark_saved(struct room *r, struct stream *t) {
 /* All blocks are in the cells. */
 static void finish(struct room *r, struct stream *t) {
     mark_saved(r, t);
-    t->cached = t->seq->n_tokens;
     t->restore_ns = clock_now_ns() - t->restore_started_ns;
     atomic_fetch_add(&r->stats->restores, 1);
     clear(t);
-    if (t->req.debug)
-        t->kv_known = engine_kv_hash(r->engine, t->seq->slot, (int32_t)t->cached, &t->kv) == ERR_OK;
-    go_on(r, t);
+    follow_begin(r, t);
 }
 
 static bool put_some(struct room *r, struct stream *t) {
@@ -182,7 +181,7 @@ static bool put_some(struct room *r, struct stream *t) {
         disk_job_free(job);
         did = true;
         if (err) {
-            fail(r, t, err, what);
+            restore_fail(r, t, err, what);
             return true;
         }
         t->next_put++;
@@ -197,7 +196,7 @@ bool restore_step(struct room *r) {
         if (t->state != STREAM_RESTORE) continue;
         did = put_some(r, t) || did;
         if (t->state == STREAM_RESTORE && !read_ahead(r, t) && t->next_get == t->next_put)
-            fail(r, t, ERR_NOMEM, "the disk thread could not be asked");
+            restore_fail(r, t, ERR_NOMEM, "the disk thread could not be asked");
     }
     return did;
 }

@@ -41,7 +41,7 @@ static void forget(struct room *r, const struct msg_query *q) {
 static void take_job(struct room *r, struct disk_job *job) {
     if (job->kind == DISK_QUERY) { /* not ours: no count */
         forget(r, &job->msg.query);
-        disk_job_free(job);
+        must(disk_worker_post(r->disk, job, false) == ERR_OK); /* seat_mail.h: there is always room */
         return;
     }
     must(r->n_jobs > 0);
@@ -106,8 +106,13 @@ static bool take_mail(struct room *r, int64_t timeout_ns) {
 
 /* ---- place ---- */
 
+/* NOBODY (save.h): asked once, by no name. */
+static bool is_one_shot(const struct sequence *s) {
+    return !s->agent[0] && !s->shared;
+}
+
 bool room_leave(struct room *r, struct sequence *s) {
-    if (!s->agent[0] && !s->shared) { /* NOBODY: asked once, and not worth the disk */
+    if (is_one_shot(s)) { /* not worth the disk */
         sequence_drop(r, s);
         return true;
     }
@@ -127,12 +132,12 @@ static bool slot_free(const struct room *r) {
     return false;
 }
 
-/* The oldest that is on the disk, for it costs nothing; else the oldest. */
+/* The oldest that leaves without work: on the disk, or not to be written; else the oldest. */
 static struct sequence *next_to_leave(struct room *r, const struct sequence *keep) {
     struct sequence *oldest = NULL;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (s == keep) continue;
-        if (save_is_done(r, s)) return s;
+        if (is_one_shot(s) || save_is_done(r, s)) return s;
         if (!oldest) oldest = s;
     }
     return oldest;
@@ -187,7 +192,17 @@ static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64
 static bool tend_idle(struct room *r) {
     bool did = false;
     int64_t now = clock_now_ns(), leave_after = r->idle.count > 0 ? idle_ns() : 0;
+    uint32_t n_one_shot = 0;
     LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (is_one_shot(s)) n_one_shot += s->n_tokens;
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (is_one_shot(s)) {
+            if (n_one_shot <= ONE_SHOT_TOKENS_MAX || now - s->idle_since_ns < leave_after) continue;
+            n_one_shot -= s->n_tokens;
+            sequence_drop(r, s);
+            continue;
+        }
         if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;
@@ -252,6 +267,11 @@ static void publish_stats(struct room *r) {
     atomic_store(&r->stats->cells_used, r->state == ROOM_READY ? engine_cells_used(r->engine) : 0);
 }
 
+void room_send_stats(struct room *r) {
+    publish_stats(r);
+    seat_stats_send(r->stats, r->out);
+}
+
 /* ---- the loop ---- */
 
 void room_reap(struct room *r) {
@@ -267,6 +287,7 @@ static bool step(struct room *r) {
     if (r->state == ROOM_READY) {
         busy = admit_step(r);
         busy = restore_step(r) || busy;
+        busy = follow_step(r) || busy;
         busy = batch_step(r) || busy;
         busy = tend_idle(r) || busy;
     }

@@ -3,7 +3,7 @@
  *   EMPTY --LOAD--> LOADED --CONFIGURE--> READY --UNLOAD--> EMPTY
  * CONFIGURE, EVICT and STOP take several turns of the loop (they wait for the hash of the weights, for the disk): one
  * struct room_op each. The fields are shared by the room's own files (room*.c, sequence.c, save.c, stream.c, admit.c,
- * restore.c, batch.c) and by no one else. Thread: the engine's; room_open and room_free the one that starts it. */
+ * restore.c, follow.c, batch.c) and by no one else. Thread: the engine's; room_open and room_free the one that starts it. */
 #ifndef HOTSEAT_SEAT_ROOM_H
 #define HOTSEAT_SEAT_ROOM_H
 
@@ -27,9 +27,11 @@
 #define SAVE_AGAIN_NS                                                                                        \
     (2 * NS_PER_S) /* what the disk refused is tried again after it; twice as long each time */
 #define SAVE_AGAIN_MAX_NS (30 * NS_PER_S) /* that it fails, up to this */
+#define ONE_SHOT_TOKENS_MAX                                                                                  \
+    4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
-#define ROOM_INBOX_MAX (2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
+#define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
 
@@ -47,6 +49,7 @@ struct room_op {
     uint64_t op;
     uint64_t flush_serial; /* the FLUSH that counts */
     bool again;            /* EVICT, STOP: saving for the second time */
+    bool given_up;         /* the disk does not move */
     uint64_t mark;         /* STEP_SAVE: what moves while the disk works, and when it last did */
     int64_t moved_ns;
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
@@ -123,6 +126,7 @@ bool room_leave(struct room *r,
                 struct sequence *s);    /* saved and dropped; false: not all could be posted yet */
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */
+void room_send_stats(struct room *r);
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n);
 
 /* room_ops.c */
@@ -140,12 +144,24 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
 bool admit_step(struct room *r); /* true: something was done */
+uint32_t admit_system_end(struct room *r,
+                          const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 
 /* restore.c */
 void restore_begin(struct room *r, struct stream *t); /* posts PLAN, or goes on cold */
 void restore_planned(struct room *r, struct disk_job *job);
 void restore_got(struct room *r, struct disk_job *job); /* takes job over */
 bool restore_step(struct room *r);
+/* A restore that failed: counted; the store is asked once more, the second time t goes on cold. */
+void restore_fail(struct room *r, struct stream *t, enum err err, const char *what);
+void restore_again(struct room *r, struct stream *t); /* from empty cells */
+
+/* follow.c */
+void follow_begin(struct room *r,
+                  struct stream *t); /* what the store had is in the cells: FOLLOW or PREFILL */
+bool follow_step(struct room *r);
+/* Where the leader t must stand for a follower: a position after from, or to. */
+uint32_t follow_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to);
 
 /* batch.c */
 bool batch_step(struct room *r);

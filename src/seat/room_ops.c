@@ -253,13 +253,28 @@ static void configure_tag(struct room *r) {
     make_tag(r);
     struct disk_job *job = disk_job_new(DISK_SELF_TEST_GET, r->load_serial);
     if (job) job->tag = r->tag;
+    if (job) job->model = mem_strdup(r->model);
     r->op.step = STEP_WAIT_SELF_TEST;
-    if (job && room_post_job(r, job)) return;
+    bool asked = job && job->model;
+    if (job && !asked) disk_job_free(job);
+    if (asked && room_post_job(r, job)) return;
     cache_off(r, "the disk thread could not be asked for the self-test");
     configured(r);
 }
 
-static void configure_self_test(struct room *r, bool passed_before) {
+/* Nothing of what lies there under other tags is used: people should hear why their agents are cold. */
+static void say_ignored(struct room *r, uint64_t other_blocks) {
+    if (other_blocks == 0 || r->cache_reason[0]) return;
+    snprintf(
+        r->cache_reason, sizeof r->cache_reason,
+        "%llu cached blocks of this model's name are not used: they were made with other weights, another "
+        "KV type or another engine",
+        (unsigned long long)other_blocks);
+    log_info("seat.cache_ignored", "model=%s blocks=%llu", log_q(r->model), (unsigned long long)other_blocks);
+}
+
+static void configure_self_test(struct room *r, bool passed_before, uint64_t other_blocks) {
+    say_ignored(r, other_blocks);
     char why[WHY_BYTES] = "";
     engine_cancel(r->engine, false); /* a late cancel must not look like a failed test */
     enum err err = passed_before                           ? ERR_OK
@@ -352,7 +367,8 @@ static bool all_posted(struct room *r) {
     uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs;
     if (r->op.moved_ns == 0 || mark != r->op.mark) r->op.moved_ns = now;
     r->op.mark = mark;
-    return all || now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S;
+    if (!all && now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S) r->op.given_up = true;
+    return all || r->op.given_up;
 }
 
 static bool all_saved(struct room *r) {
@@ -364,8 +380,7 @@ static bool all_saved(struct room *r) {
 
 static void drop_idle(struct room *r) {
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        bool posted =
-            save_sequence(r, s, SAVE_LEAVING); /* what the disk refused the disk thread has counted */
+        bool posted = !save_is_behind(s); /* what the disk refused the disk thread has counted */
         if (!posted) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
         if (s->agent[0] && (!posted || !r->cache_on)) r->left_unsaved++;
         sequence_drop(r, s);
@@ -375,7 +390,7 @@ static void drop_idle(struct room *r) {
 static void flushed(struct room *r) {
     /* A put of the turn's end may have come back refused (the day's writes, a parent that was evicted), and that was not its
      * last chance: once more. */
-    if (!r->op.again && !all_saved(r)) {
+    if (!r->op.again && !r->op.given_up && !all_saved(r)) {
         r->op.again = true;
         r->op.moved_ns = 0;
         r->op.step = STEP_SAVE;
@@ -428,7 +443,7 @@ void room_op_answer(struct room *r, struct disk_job *job) {
     if (job->kind == DISK_HASH && job->owner == r->load_serial) {
         take_hash(r, job);
     } else if (job->kind == DISK_SELF_TEST_GET && r->op.step == STEP_WAIT_SELF_TEST) {
-        configure_self_test(r, job->yes);
+        configure_self_test(r, job->yes, job->other_blocks);
     } else if (job->kind == DISK_FLUSH && r->op.step == STEP_WAIT_FLUSH && job->owner == r->op.flush_serial) {
         flushed(r);
     } else if (job->kind == DISK_CLOSE) {

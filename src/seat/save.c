@@ -10,8 +10,6 @@
 
 /* A step of a running stream may be lengthened by taking this many blocks; the rest waits for the next turn. */
 #define TAKES_PER_STEP 4
-/* A chunk shorter than this takes another matrix kernel on some models: no restore point is worth that. */
-#define RESTORE_POINT_CHUNK_MIN 4
 
 static bool room_for(const struct room *r, uint64_t bytes) {
     uint64_t dirty = atomic_load(&r->stats->dirty_bytes);
@@ -176,34 +174,19 @@ bool save_is_done(const struct room *r, const struct sequence *s) {
     return true;
 }
 
-void save_prompt_end(struct room *r, struct sequence *s) {
-    if (!r->cache_on) return;
-    s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
-    if (s->filled_unsaved || r->info.window || (!s->agent[0] && !s->shared)) return;
-    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
-    (void)save_tail(r, s, s->n_tokens - 1, false); /* a retry decodes the last token again */
+bool save_is_behind(const struct sequence *s) {
+    if (s->n_blocks < s->n_tokens / BLOCK_TOKENS) return true;
+    for (uint32_t k = 0; k < s->n_blocks; k++)
+        if (s->blocks[k].base == BLOCK_DIRTY) return true;
+    return false;
 }
 
-/* ---- restore points of models with a window ---- */
-
-uint32_t save_next_restore_point(const struct room *r, uint32_t from, uint32_t to, uint32_t n_prompt) {
-    if (!r->info.window || !r->cache_on || n_prompt <= from) return to;
-    uint32_t step = RESTORE_POINT_BLOCKS * BLOCK_TOKENS;
-    uint32_t next = (from / step + 1) * step;
-    uint32_t last = (n_prompt - 1) / BLOCK_TOKENS * BLOCK_TOKENS; /* one token at least is read after it */
-    if (last > from && last < next && n_prompt - last >= RESTORE_POINT_CHUNK_MIN) next = last;
-    return next < to ? next : to;
-}
-
-void save_restore_point(struct room *r, struct sequence *s) {
-    if (!r->info.window || !r->cache_on || s->n_tokens % BLOCK_TOKENS != 0) return;
-    if (!s->agent[0] && !s->shared) return;
-    sequence_name(r, s);
+/* Window parts of the full blocks for a resume here, or one token before. All or nothing: a window that is not whole is no
+ * restore point. False: there is no room for it now. */
+static bool save_windows(struct room *r, struct sequence *s) {
     uint32_t needed = window_needed_from(r, s->n_tokens), first = needed / BLOCK_TOKENS;
-    /* All or nothing: a window that is not whole is no restore point. */
-    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
-    uint32_t n = s->n_blocks - first;
-    if (!room_for(r, part_bytes(r, n * BLOCK_TOKENS, ENGINE_PART_BASE | ENGINE_PART_WINDOW))) return;
+    uint32_t n = first < s->n_blocks ? s->n_blocks - first : 0;
+    if (n > 0 && !room_for(r, part_bytes(r, n * BLOCK_TOKENS, ENGINE_PART_WINDOW))) return false;
     if (r->takes_left < n) r->takes_left = n;
     for (uint32_t k = first; k < s->n_blocks; k++) {
         struct sequence_block *b = &s->blocks[k];
@@ -211,10 +194,41 @@ void save_restore_point(struct room *r, struct sequence *s) {
         if (b->window_from <= from) continue;
         int parts = ENGINE_PART_WINDOW | (base_wanted(b->base, SAVE_FILLED) ? ENGINE_PART_BASE : 0);
         uint32_t got = WINDOW_NOT_SAVED;
-        if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, false, &got)) return;
+        if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, false, &got)) return false;
         if (parts & ENGINE_PART_BASE) b->base = BLOCK_POSTED;
         if (got != WINDOW_NOT_SAVED) b->window_from = got;
+        if (got > from) return false; /* the window has moved on */
     }
+    return true;
+}
+
+void save_prompt_end(struct room *r, struct sequence *s) {
+    if (!r->cache_on) return;
+    s->filled_unsaved = !save_sequence(r, s, SAVE_FILLED);
+    if (s->filled_unsaved || (!s->agent[0] && !s->shared)) return;
+    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
+    if (r->info.window && !save_windows(r, s)) return;
+    if (r->takes_left == 0) r->takes_left = 1;
+    (void)save_tail(r, s, s->n_tokens - 1, false); /* a retry decodes the last token again */
+}
+
+/* ---- restore points of models with a window ---- */
+
+uint32_t save_next_restore_point(const struct room *r, const struct stream *t, uint32_t from, uint32_t to) {
+    if (!r->info.window || !r->cache_on || t->n_prompt <= from) return to;
+    uint32_t step = RESTORE_POINT_BLOCKS * BLOCK_TOKENS;
+    uint32_t next = (from / step + 1) * step;
+    if (t->system_end > from && t->system_end < next) next = t->system_end;
+    if (t->branch_at > from && t->branch_at < next) next = t->branch_at;
+    return next < to ? next : to;
+}
+
+void save_restore_point(struct room *r, struct sequence *s) {
+    if (!r->info.window || !r->cache_on || s->n_tokens % BLOCK_TOKENS != 0) return;
+    if (!s->agent[0] && !s->shared) return;
+    sequence_name(r, s);
+    if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
+    (void)save_windows(r, s);
 }
 
 /* ---- answers ---- */
@@ -243,6 +257,7 @@ void save_written(struct room *r, const struct disk_job *job) {
         r->residents_changed = true;
         return;
     }
+    if (job->err == ERR_CANCELED) return; /* DELETED (disk_worker.c): s was told before, and has forgotten */
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
     uint32_t k = job->first_pos / BLOCK_TOKENS;
     /* The sequence may have been cut and filled with other tokens since. */

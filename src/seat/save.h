@@ -5,8 +5,9 @@
  *   ONCE        a part that was posted or came from the disk is never posted again.
  *   NOBODY      an unnamed sequence is written on its second use or when its model leaves; if its place is needed before, it is
  *               dropped.
- *   WINDOW      window parts are taken only at restore points: end of a turn, last full block of a prompt, every
- *               RESTORE_POINT_BLOCKS blocks of a long one.
+ *   WINDOW      window parts are taken only at restore points: end of a turn, end of a prompt, every RESTORE_POINT_BLOCKS
+ *               blocks of a long one, and at the last block before prompts branch: at the end of the system prompt, where what
+ *               is stored ends to be what is asked, where others follow (follow.c). docs/benchmarks.md says what each is worth.
  *   AFTER       what hangs below a block that was refused (the day's writes, a full disk) waits until that one is asked for
  *               again: it could not be stored, and to take it out of the cells is work.
  * Thread: the engine's. */
@@ -24,18 +25,21 @@ enum save_depth {
 };
 
 struct disk_job;
+struct stream;
 
 /* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
 /* All of s is on the disk, and the disk has said so. */
 bool save_is_done(const struct room *r, const struct sequence *s);
+/* Full blocks of it were never given to the disk thread. */
+bool save_is_behind(const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);
-/* The prompt of s is read, nothing is generated yet: full blocks and, where that is cheap (no window), a tail: a retry
- * goes on from here. What does not fit is left to the turn's end. */
+/* The prompt of s is read, nothing is generated yet: full blocks, and all that a retry needs to go on from here. What does
+ * not fit is left out. */
 void save_prompt_end(struct room *r, struct sequence *s);
-/* Where the chunk from n_tokens on must end so that a restore point can be taken: a position after from, or to. */
-uint32_t save_next_restore_point(const struct room *r, uint32_t from, uint32_t to, uint32_t n_prompt);
+/* Where the prompt's chunk that begins at from must end so that a restore point can be taken: a position after from, or to. */
+uint32_t save_next_restore_point(const struct room *r, const struct stream *t, uint32_t from, uint32_t to);
 void save_step_begin(
     struct room *r); /* a new turn of the loop: some blocks may be taken beside running streams */
 void save_written(struct room *r, const struct disk_job *job); /* a PUT or NOTE came back */

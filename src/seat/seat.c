@@ -178,14 +178,8 @@ static bool send_all(struct seat *s) {
 /* ---- the clock's work ---- */
 
 static void send_stats(struct seat *s) {
-    struct msg m = {.type = MSG_TYPE_STATS};
-#define STATS_COPY(name) m.stats.name = (__typeof__(m.stats.name))atomic_load(&s->stats.name);
-    SEAT_STATS_ENGINE(STATS_COPY)
-    SEAT_STATS_DISK(STATS_COPY)
-#undef STATS_COPY
-    m.stats.dirty_bytes = atomic_load(&s->stats.dirty_bytes);
-    m.stats.memory_bytes = proc_mem_private_bytes();
-    outbox_send(s->out, &m);
+    atomic_store(&s->stats.memory_bytes, proc_mem_private_bytes());
+    seat_stats_send(&s->stats, s->out);
 }
 
 static bool is_overdue(int64_t asked_ns, int64_t started_ns, int64_t now) {

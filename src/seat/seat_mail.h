@@ -1,8 +1,9 @@
 /* seat_mail.h - what the three threads of the seat hand each other. A mail's receiver owns it. Every job that the engine
  * thread posts to the disk thread comes back to it exactly once, answered.
  *   link --struct mail_msg--> engine     link, engine --struct disk_job--> disk     disk --the same job--> engine
- * No poster ever waits: the disk thread's answers always find room, because the engine's box is larger than what the link
- * thread may put there by SEAT_JOBS_MAX, and no more jobs are under way. */
+ * A deletion goes link -> disk -> engine -> disk. No poster ever waits: what the disk thread and the engine thread send each other always
+ * finds room, because each box is larger than what the link thread may put there by SEAT_JOBS_MAX and MAILBOX_MAIL_MAX,
+ * and no more jobs and deletions are under way. */
 #ifndef HOTSEAT_SEAT_SEAT_MAIL_H
 #define HOTSEAT_SEAT_SEAT_MAIL_H
 
@@ -30,10 +31,10 @@ enum disk_job_kind {
     DISK_OPEN = 1,   /* msg HELLO: opens the store, says READY */
     DISK_SETTINGS,   /* msg SETTINGS */
     DISK_READ_AHEAD, /* msg READ_AHEAD */
-    DISK_QUERY,      /* msg QUERY: says REPLY; a deletion goes on to the engine thread, which forgets too */
+    DISK_QUERY, /* msg QUERY: says REPLY; a deletion goes to the engine thread, which forgets too, and comes back */
     /* the engine thread's */
     DISK_HASH, /* path: stored or computed hash in slices -> hash, identity, spec (of one file), err */
-    DISK_SELF_TEST_GET, /* tag -> yes */
+    DISK_SELF_TEST_GET, /* tag, model -> yes, other_blocks */
     DISK_SELF_TEST_PUT, /* tag */
     DISK_CHAINS,        /* tag, agent -> chains */
     DISK_PLAN,          /* tag, tokens, window -> plan */
@@ -74,6 +75,7 @@ struct disk_job {
     char why[256];
     bool yes, spec_known;
     uint64_t written;
+    uint64_t other_blocks; /* of a model of this id, but under other tags */
     struct hash128 hash;
     struct file_identity identity; /* HASH: of what was hashed */
     bool store_off;                /* HASH: the store can't be opened now; why says it */

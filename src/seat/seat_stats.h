@@ -1,10 +1,13 @@
-/* seat_stats.h - figures of the seat, written by the thread that knows them, read by the link thread for STATS. Totals are
- * since the seat's start. Atomics only. Thread: any. */
+/* seat_stats.h - figures of the seat, written by the thread that knows them and sent as STATS: by the link thread once a second,
+ * by the engine thread before it says that a stream has ended (who has the answer finds it counted, and the death of the
+ * seat loses no figure of an answer). Totals are since the seat's start. Atomics only. Thread: any. */
 #ifndef HOTSEAT_SEAT_SEAT_STATS_H
 #define HOTSEAT_SEAT_SEAT_STATS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#include "seat/outbox.h"
 
 /* The engine thread's: */
 #define SEAT_STATS_ENGINE(X)                                                                                 \
@@ -25,8 +28,11 @@ struct seat_stats {
     _Atomic uint64_t
         dirty_bytes; /* handed to the disk thread (engine adds), not yet dealt with (disk takes off) */
     _Atomic uint64_t baseline_bytes;                    /* memory of the process before its first load */
+    _Atomic uint64_t memory_bytes;                      /* and when the link thread last looked */
     _Atomic int64_t decode_started_ns, load_started_ns; /* one runs since then; 0: none */
     _Atomic uint64_t full_mailboxes;                    /* posts that found no room */
 };
+
+void seat_stats_send(struct seat_stats *stats, struct outbox *out);
 
 #endif

@@ -106,6 +106,7 @@ void sequence_wake(struct room *r, struct sequence *s) {
     list_remove(&r->idle, &s->node);
     s->running = true;
     s->leave_since_ns = 0;
+    r->residents_changed = true; /* what it says from here on is not saved yet */
 }
 
 uint32_t sequence_common(const struct sequence *s, const int32_t *tokens, uint32_t n) {

@@ -47,9 +47,10 @@ bool stream_runs(const struct stream *t) {
 void stream_set_state(struct room *r, struct stream *t, enum stream_state state) {
     static const uint8_t allowed[] = {
         [STREAM_LOOKUP] = 1 << STREAM_QUEUED | 1 << STREAM_ENDED,
-        [STREAM_QUEUED] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
-        [STREAM_PLAN] = 1 << STREAM_RESTORE | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
-        [STREAM_RESTORE] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_QUEUED] = 1 << STREAM_PLAN | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_PLAN] = 1 << STREAM_RESTORE | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_RESTORE] = 1 << STREAM_PLAN | 1 << STREAM_FOLLOW | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
+        [STREAM_FOLLOW] = 1 << STREAM_PLAN | 1 << STREAM_PREFILL | 1 << STREAM_ENDED,
         [STREAM_PREFILL] = 1 << STREAM_DECODE | 1 << STREAM_ENDED,
         [STREAM_DECODE] = 1 << STREAM_ENDED,
         [STREAM_ENDED] = 0};
@@ -236,10 +237,11 @@ void stream_drop_sequence(struct room *r, struct stream *t) {
     if (t->seq) sequence_drop(r, TAKE(t->seq));
 }
 
-/* The sequence rests with what is in its cells; half a restore is worth nothing. */
+/* The sequence rests with what is in its cells; half a restore is worth nothing, nor is what was taken over so far: its
+ * leader and the store have it. */
 static void give_back(struct room *r, struct stream *t) {
     if (!t->seq) return;
-    if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE || t->seq->n_tokens == 0) {
+    if (t->state < STREAM_PREFILL || t->seq->n_tokens == 0) {
         stream_drop_sequence(r, t);
         return;
     }
@@ -249,9 +251,13 @@ static void give_back(struct room *r, struct stream *t) {
     s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
 }
 
-static void end(struct room *r, struct stream *t) {
+/* LAST WORD: m is the last that is heard of t. By then its saves are posted (who deletes after the answer deletes them too), and
+ * the figures have been sent (who asks for them after the answer finds it counted). */
+static void end(struct room *r, struct stream *t, const struct msg *m) {
     give_back(r, t);
     stream_set_state(r, t, STREAM_ENDED);
+    room_send_stats(r);
+    outbox_send(r->out, m);
 }
 
 void stream_end_done(struct room *r, struct stream *t) {
@@ -275,8 +281,7 @@ void stream_end_done(struct room *r, struct stream *t) {
                              .first_logits_xxh3 = logits,
                              .kv_xxh3 = kv,
                              .decoded_tokens = t->decoded_items}};
-    outbox_send(r->out, &m);
-    end(r, t);
+    end(r, t, &m);
 }
 
 void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text) {
@@ -284,13 +289,12 @@ void stream_end_failed(struct room *r, struct stream *t, enum err err, const cha
     if (err != ERR_CANCELED && log_limit_pass(&limit))
         log_info("seat.failed", "request=%llu err=%s text=%s", (unsigned long long)t->req.request,
                  err_name(err), log_q(text ? text : ""));
-    outbox_failed(r->out, t->req.request, err, text);
-    end(r, t);
+    struct msg m = outbox_failed_msg(t->req.request, err, text);
+    end(r, t, &m);
 }
 
 void stream_end_parked(struct room *r, struct stream *t) {
     if (t->seq) t->seq->shared = true; /* it comes back: a second use */
     struct msg m = {.type = MSG_TYPE_PARKED, .parked = {.request = t->req.request}};
-    outbox_send(r->out, &m);
-    end(r, t);
+    end(r, t, &m);
 }

@@ -3,11 +3,12 @@
  *   QUEUED   prompt known; waits for its turn, a sequence and pool blocks
  *   PLAN     the store is asked what can be restored
  *   RESTORE  blocks are read ahead and put into the cells
+ *   FOLLOW   another stream reads the same beginning: its blocks are taken over (follow.c)
  *   PREFILL  prompt (and replayed) tokens are decoded in chunks
  *   DECODE   one token a step
  *   ENDED    its one end answer (DONE, FAILED, PARKED) was sent; it is freed at the end of the turn
- * LOOKUP -> QUEUED -> PLAN -> RESTORE -> PREFILL -> DECODE, each may be skipped but for PREFILL; PLAN again at most once after a
- * failed restore; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
+ * LOOKUP -> QUEUED -> PLAN -> RESTORE -> FOLLOW -> PREFILL -> DECODE, each may be skipped but for PREFILL; PLAN again at most once after a
+ * failed restore, and when the leader is lost on a model with a window; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
 #ifndef HOTSEAT_SEAT_STREAM_H
 #define HOTSEAT_SEAT_STREAM_H
 
@@ -24,6 +25,7 @@ enum stream_state {
     STREAM_QUEUED,
     STREAM_PLAN,
     STREAM_RESTORE,
+    STREAM_FOLLOW,
     STREAM_PREFILL,
     STREAM_DECODE,
     STREAM_ENDED
@@ -49,14 +51,19 @@ struct stream {
     uint32_t next_get, next_put;
     uint64_t restore_serial; /* answers of an attempt that was given up bear another one */
     uint32_t n_spliced;      /* tokens of the prompt taken from a known conversation */
+    uint64_t leader;         /* FOLLOW: serial of the sequence whose blocks it waits for, up to follow_to */
+    uint32_t follow_to;
+    bool alone; /* a block could not be taken over: it follows nobody any more */
     bool retried, at_restore_point;
+    /* Restore points: the last block of the system prompt, and of what the store knew of the prompt. */
+    uint32_t system_end, branch_at;
     enum msg_finish finish; /* 0 until the last token is known */
 
     uint32_t item;  /* of this step's batch: the row to sample from; UINT32_MAX none */
     uint32_t chunk; /* tokens in this step's batch */
     uint32_t cached, prefill_tokens, generated, decode_tokens, decoded_items;
-    int64_t arrived_ns, restore_started_ns, restore_ns, prefill_started_ns, prefill_ns, first_token_ns,
-        decode_started_ns;
+    int64_t arrived_ns, restore_started_ns, restore_ns, follow_started_ns, prefill_started_ns, prefill_ns,
+        first_token_ns, decode_started_ns;
     uint64_t first_logits, kv;
     bool first_logits_known, kv_known;
 };

@@ -14,20 +14,6 @@ static struct unsaved_row *find(const struct unsaved *u, struct hash128 tag, con
     return NULL;
 }
 
-static struct unsaved_row *make(struct unsaved *u, struct hash128 tag, const char *model, const char *agent) {
-    struct unsaved_row *r = find(u, tag, agent);
-    if (r || !agent[0] || u->n == UNSAVED_MAX) return r;
-    char *m = mem_strdup(model), *a = mem_strdup(agent);
-    if (!m || !a) {
-        mem_free(m);
-        mem_free(a);
-        return NULL;
-    }
-    r = &u->rows[u->n++];
-    *r = (struct unsaved_row){.tag = tag, .model = m, .agent = a};
-    return r;
-}
-
 static void drop(struct unsaved *u, struct unsaved_row *r) {
     mem_free(r->model);
     mem_free(r->agent);
@@ -38,26 +24,19 @@ void unsaved_free(struct unsaved *u) {
     while (u->n > 0) drop(u, &u->rows[0]);
 }
 
-void unsaved_block_lost(struct unsaved *u, struct hash128 tag, const char *model, const char *agent) {
-    struct unsaved_row *r = make(u, tag, model, agent);
-    if (r) r->block_lost = true;
-}
-
-bool unsaved_take_block_lost(struct unsaved *u, struct hash128 tag, const char *agent) {
-    struct unsaved_row *r = find(u, tag, agent);
-    bool lost = r && r->block_lost;
-    if (r) r->block_lost = false;
-    return lost;
-}
-
 void unsaved_set(struct unsaved *u, struct hash128 tag, const char *model, const char *agent) {
-    struct unsaved_row *r = make(u, tag, model, agent);
-    if (r) r->unsaved = true;
+    if (find(u, tag, agent) || !agent[0] || u->n == UNSAVED_MAX) return;
+    char *m = mem_strdup(model), *a = mem_strdup(agent);
+    if (!m || !a) {
+        mem_free(m);
+        mem_free(a);
+        return;
+    }
+    u->rows[u->n++] = (struct unsaved_row){.tag = tag, .model = m, .agent = a};
 }
 
 bool unsaved_is(const struct unsaved *u, struct hash128 tag, const char *agent) {
-    const struct unsaved_row *r = find(u, tag, agent);
-    return r && r->unsaved;
+    return find(u, tag, agent) != NULL;
 }
 
 void unsaved_clear(struct unsaved *u, struct hash128 tag, const char *agent) {
@@ -71,10 +50,4 @@ void unsaved_forget(struct unsaved *u, const char *model, const char *agent) {
         if ((!model[0] || strcmp(r->model, model) == 0) && (!agent[0] || strcmp(r->agent, agent) == 0))
             drop(u, r);
     }
-}
-
-uint64_t unsaved_count(const struct unsaved *u) {
-    uint64_t n = 0;
-    for (uint32_t i = 0; i < u->n; i++) n += u->rows[i].unsaved;
-    return n;
 }

@@ -1,5 +1,4 @@
 /* unsaved.h - which agents' last turn is not on the disk, by model: for the gauge, and for `saved` in the agents' list.
- *   unsaved_block_lost()  a block was refused: the agent's next note must not be written (disk_worker.h, LEAF LAST)
  *   unsaved_set()         it will not be there after a swap
  *   unsaved_clear()       its name was moved to a chain that is whole
  * Bounded: of more than UNSAVED_MAX the rest is not remembered. Thread: the disk thread. */
@@ -16,7 +15,6 @@
 struct unsaved_row {
     struct hash128 tag;
     char *model, *agent; /* owned */
-    bool block_lost, unsaved;
 };
 
 struct unsaved {
@@ -25,14 +23,10 @@ struct unsaved {
 };
 
 void unsaved_free(struct unsaved *u);
-void unsaved_block_lost(struct unsaved *u, struct hash128 tag, const char *model, const char *agent);
-/* Was one lost since the last time it was asked? */
-bool unsaved_take_block_lost(struct unsaved *u, struct hash128 tag, const char *agent);
 void unsaved_set(struct unsaved *u, struct hash128 tag, const char *model, const char *agent);
 bool unsaved_is(const struct unsaved *u, struct hash128 tag, const char *agent);
 void unsaved_clear(struct unsaved *u, struct hash128 tag, const char *agent);
 /* Deleted by an administrator: "" stands for every model, or every agent. */
 void unsaved_forget(struct unsaved *u, const char *model, const char *agent);
-uint64_t unsaved_count(const struct unsaved *u);
 
 #endif

@@ -57,17 +57,6 @@ void store_look_at_index(struct store *s) {
 }
 
 /* Who holds the folder's lock, as a number: a new server's seats count their generations from the start. */
-static uint64_t lock_holder(struct store *s) {
-    char text[128];
-    int fd = -1;
-    uint64_t size = 0, holder = 0;
-    if (s->disk->open(s->disk->ctx, store_path_of(s, "LOCK").s, &fd, &size) != ERR_OK) return 0;
-    if (size > sizeof text) size = sizeof text;
-    if (s->disk->read(s->disk->ctx, fd, text, size, 0) == ERR_OK) holder = hash64(text, size);
-    s->disk->close(s->disk->ctx, fd);
-    return holder;
-}
-
 static uint64_t opening_of(uint64_t holder, uint64_t generation) {
     uint64_t both[2] = {holder, generation};
     return hash64(both, sizeof both);
@@ -78,7 +67,7 @@ bool store_is_fenced(struct store *s) {
     if (s->fenced) return true;
     if (!s->index || !s->opening) return false; /* not ours yet: store_open() is at it */
     /* Of a folder that was removed under us we still have the database; the new folder's lock is another server's. */
-    holder = lock_holder(s);
+    holder = store_lock_holder(s->dir);
     if ((!holder || holder == s->holder) &&
         (store_index_get_number(s->index, "opening", &opening) != ERR_OK || opening == s->opening))
         return false;
@@ -99,8 +88,9 @@ enum err store_database_begin(struct store *s) {
 
 /* Takes the store over, or finds that a later seat of the same server has it. */
 static enum err claim(struct store *s) {
-    uint64_t holder = lock_holder(s), stored_holder = 0, stored_generation = 0;
+    uint64_t holder = store_lock_holder(s->dir), stored_holder = 0, stored_generation = 0;
     uint64_t opening = opening_of(holder, s->generation);
+    if (s->lock_holder && holder && holder != s->lock_holder) return ERR_LOCKED; /* another server's by now */
     enum err err = s->disk->database_write(s->disk->ctx);
     if (!err) err = store_index_begin(s->index);
     if (err) return err;
@@ -440,6 +430,7 @@ enum err store_open(const struct store_config *c, struct store **ret, char *why,
     s->budget_bytes = c->budget_bytes;
     s->write_per_day_bytes = c->write_per_day_bytes;
     s->generation = c->generation;
+    s->lock_holder = c->holder;
     s->wal_bytes = c->budget_bytes / 64;
     if (s->wal_bytes < WAL_BYTES_MIN) s->wal_bytes = WAL_BYTES_MIN;
     if (s->wal_bytes > WAL_BYTES_MAX) s->wal_bytes = WAL_BYTES_MAX;

@@ -28,6 +28,8 @@ struct store_config {
     uint64_t write_per_day_bytes; /* past it only what leaves memory is stored (store_put's leaving) */
     /* Refused (ERR_LOCKED) when the folder has seen a higher one from the same holder of the lock. */
     uint64_t generation;
+    uint64_t
+        holder; /* what store_lock() said: a folder that another holder has locked since is refused. 0: not asked */
     const struct disk_ops *disk; /* NULL: the real one */
     uint64_t device; /* 0, or store_device() of before: on no other disk is a missing folder made */
 };
@@ -88,7 +90,7 @@ enum err store_agent_chains(struct store *s, struct hash128 tag, const char *age
                             uint32_t *ret_n) NODISCARD;
 /* The agent's newest conversation with the model of this id (its tag need not be known yet) is asked of the disk, from its end, at most
  * STORE_READ_AHEAD_BYTES: it will be restored soon. Nobody of that name: nothing. */
-#define STORE_READ_AHEAD_BYTES (UINT64_C(1) << 30)
+#define STORE_READ_AHEAD_BYTES (UINT64_C(256) << 20)
 void store_read_ahead(struct store *s, const char *model, const char *agent);
 void store_chains_free(struct store_chain *chains, uint32_t n);
 
@@ -96,6 +98,8 @@ void store_chains_free(struct store_chain *chains, uint32_t n);
  * window > 0 only up to a position whose last `window` positions are in stored window parts. */
 struct store_plan {
     uint32_t n_tokens; /* what can be restored; 0: a miss */
+    uint32_t
+        n_known; /* in stored full blocks, whether their window parts are there or not: here prompts branch */
     uint32_t n_blocks;
     struct store_plan_block {
         struct block_name name;
@@ -121,6 +125,8 @@ bool store_file_hash_get(struct store *s, const struct file_identity *id, struct
 void store_file_hash_put(struct store *s, const struct file_identity *id, const char *path,
                          struct hash128 hash);
 bool store_self_test_get(struct store *s, struct hash128 tag); /* passed once under this tag */
+/* Blocks of a model of this id that were made with other weights, another KV type, another engine: under other tags. */
+uint64_t store_other_blocks(const struct store *s, struct hash128 tag, const char *model);
 void store_self_test_put(struct store *s, struct hash128 tag);
 
 /* Writes what the database lacks: block rows, recency, the day's writes. For when the disk thread is idle; recency
@@ -158,5 +164,8 @@ void store_counters_get(const struct store *s, struct store_counters *ret);
 /* The folder (made with its parents when it is not there, 0700) and its lock, held by the front for as long as it lives. ERR_LOCKED: why names
  * the holder's pid. ERR_INVALID: the folder is open to others and holds what is not ours. */
 enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) NODISCARD;
+/* The lock is still that of the file in the folder: nobody has removed it. */
+bool store_lock_is_current(const char *dir, int fd);
+uint64_t store_lock_holder(const char *dir); /* a number for what LOCK says now; 0: there is none */
 
 #endif

@@ -71,6 +71,14 @@ enum err store_agent_pin(struct store *s, const char *model, const char *agent, 
     return n ? store_flush_rows(s, false) : ERR_NOT_FOUND;
 }
 
+uint64_t store_other_blocks(const struct store *s, struct hash128 tag, const char *model) {
+    uint64_t n = 0;
+    LIST_EACH(&s->map.models, struct store_model, node, m) {
+        if (strcmp(m->id, model) == 0 && !hash128_equal(m->tag, tag)) n += m->n_blocks;
+    }
+    return n;
+}
+
 /* ---- deleting ---- */
 
 /* Names of removed files are gone for good only when their folders are synced: else a loss of power brings them back. */

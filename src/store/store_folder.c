@@ -1,6 +1,6 @@
 /* Whose folder it is. Rules:
- *   OURS      a folder that we made, one that holds our files, and an empty one are closed to others (0700); one that is open to
- *             others and holds something else is refused as it is. A mode is changed for no other reason.
+ *   OURS      a folder that holds nothing but our files is closed to others (0700). One that holds something else keeps its mode, for
+ *             what we make in it is closed by itself (blocks/ 0700, files 0600); if others can write in it, it is refused.
  *   CURRENT   a lock counts only while its file is the one that the folder has: a folder may be removed between open and flock.
  *   LOST      a store whose database or blocks are not where they were opened forgets nothing and is opened anew; but the mount
  *             point of a disk that was taken away is no place to make its folder in. */
@@ -41,38 +41,39 @@ enum err store_make_dir(const struct disk_ops *disk, const char *path) {
     return !err && made ? sync_above(disk, path) : err;
 }
 
-static bool holds_ours(const char *path) {
-    static const char *const names[] = {"LOCK", "index.db", "blocks"};
-    char p[STORE_DIR_BYTES_MAX + 16];
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        snprintf(p, sizeof p, "%s/%s", path, names[i]);
-        if (access(p, F_OK) == 0) return true;
-    }
+static bool is_our_name(const char *name) {
+    static const char *const names[] = {
+        ".",        "..",           "LOCK",         "blocks",          "quarantine",
+        "index.db", "index.db-wal", "index.db-shm", "index.db-journal"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(name, names[i]) == 0) return true;
     return false;
 }
 
-static bool is_empty(const char *path) {
+/* Nothing else lies in it. */
+static bool holds_only_ours(const char *path) {
     DIR *dir = opendir(path);
     if (!dir) return false;
-    bool empty = true;
-    for (const struct dirent *e; empty && (e = readdir(dir));)
-        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    bool ours = true;
+    for (const struct dirent *e; ours && (e = readdir(dir));) ours = is_our_name(e->d_name);
     closedir(dir);
-    return empty;
+    return ours;
 }
 
 /* OURS. A folder with the sticky bit (/tmp) is everybody's, whatever lies in it. */
 static enum err take_over(const char *path, char *why, size_t why_size) {
     struct stat st;
     if (stat(path, &st) != 0 || (st.st_mode & 077) == 0) return ERR_OK;
-    if ((st.st_mode & S_ISVTX) || (!holds_ours(path) && !is_empty(path))) {
-        snprintf(why, why_size,
-                 "%s is open to other users and not the cache's alone: name a folder of its own, or close it "
-                 "(chmod 700)",
-                 path);
+    bool ours = holds_only_ours(path);
+    if ((st.st_mode & S_ISVTX) || ((st.st_mode & 022) && !ours)) {
+        snprintf(
+            why, why_size,
+            "%s can be written by other users and is not the cache's alone: name a folder of its own, or "
+            "close it (chmod go-w)",
+            path);
         return ERR_INVALID;
     }
-    if (chmod(path, 0700) != 0) log_warn("store.mode", "dir=%s errno=%d", log_q(path), errno);
+    if (ours && chmod(path, 0700) != 0) log_warn("store.mode", "dir=%s errno=%d", log_q(path), errno);
     return ERR_OK;
 }
 
@@ -194,4 +195,19 @@ enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) {
     }
     *ret_fd = fd;
     return ERR_OK;
+}
+
+bool store_lock_is_current(const char *dir, int fd) {
+    char path[STORE_DIR_BYTES_MAX + 8];
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    return is_current(fd, path);
+}
+
+uint64_t store_lock_holder(const char *dir) {
+    char path[STORE_DIR_BYTES_MAX + 8], text[128];
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
+    if (fd >= 0) close(fd);
+    return n > 0 ? hash64(text, (size_t)n) : 0;
 }

@@ -87,8 +87,9 @@ struct store {
     struct store_index *index;
     char *dir; /* owned */
     uint64_t budget_bytes, write_per_day_bytes, generation, wal_bytes;
-    uint64_t opening; /* what the database says as long as nobody opened it after us */
-    uint64_t holder;  /* what LOCK says as long as the folder is our server's */
+    uint64_t lock_holder; /* of our server: 0 not known */
+    uint64_t opening;     /* what the database says as long as nobody opened it after us */
+    uint64_t holder;      /* what LOCK says as long as the folder is our server's */
     bool
         fenced; /* a newer generation or another server has the store: nothing is written or deleted any more */
     bool lost; /* the folder is another one than we opened, or none */

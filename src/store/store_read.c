@@ -203,6 +203,7 @@ enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, 
     struct path p = {0};
     uint32_t needed = 0;
     enum err err = walk_full_blocks(s, m, tokens, n, &p);
+    ret->n_known = p.n * BLOCK_TOKENS;
     if (!err && choose_end(&p, m, tokens, n, window, &needed))
         err = fill_plan(&p, needed, ret);
     else if (!err && p.n > 0)

@@ -1,9 +1,11 @@
 """What is promised about the programs and scripts themselves: O1, and that the front links no model library."""
+import json
 import os
 import re
 import subprocess
+import urllib.request
 
-from hotseat_harness import BUILD, ROOT
+from hotseat_harness import BUILD, GEMMA, REAL_MODELS, ROOT, SMOL
 
 
 def symbols(program):
@@ -49,6 +51,27 @@ def test_o1_set_up_says_what_to_do_when_a_download_fails(tmp_path):
     assert done.returncode == 1
     assert "FAILED" in done.stderr and "network" in done.stderr, done.stderr
     assert not list((tmp_path / "hotseat").glob("tmp.*")), "something was left behind"
+
+
+def test_o1_make_serve_works_in_the_folder_that_set_up_made(tmp_path):
+    """The cache folder of set-up and the default one of the block store are the same."""
+    folder = tmp_path / "hotseat"
+    (folder / "engine").mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "models").symlink_to(REAL_MODELS)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HOTSEAT_")}
+    env.update(XDG_CACHE_HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path / "none"))
+    p = subprocess.Popen(["scripts/serve", "--port", "0", "--model", "none"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = p.stdout.readline()
+        assert re.fullmatch(r"hotseat: ready on http://127\.0\.0\.1:\d+\n", line), (line, p.stderr.read() if p.poll() is not None else "")
+        models = json.load(urllib.request.urlopen(line.split()[-1] + "/v1/models", timeout=10))["data"]
+        assert {m["id"] for m in models} >= {SMOL, GEMMA}
+        assert (folder / "index.db").exists() and folder.stat().st_mode & 0o777 == 0o755
+        assert all((folder / name).stat().st_mode & 0o077 == 0 for name in ("LOCK", "index.db", "blocks"))
+    finally:
+        p.terminate()
+        assert p.wait(30) == 0
 
 
 def test_layers():

@@ -5,44 +5,57 @@ import signal
 
 import pytest
 from hotseat_harness import SMOL, Talk, wait_until
-from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, SHORT, SYSTEM, start, talk
+from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, SHORT, SYSTEM, TURNS, check_counts, check_same, start, talk
 
 per_model = pytest.mark.parametrize("model", [pytest.param(m, id=SHORT[m], marks=pytest.mark.xdist_group(SHORT[m])) for m in MODELS])
-QUESTIONS = ["Name a colour.", "Why that one?", "Name an animal.", "Where does it live?", "What does it eat?", "Name a river.",
-             "How long is it?", "Name a city on it.", "What is it known for?", "Tell me one more thing about it."]
+QUESTIONS = [*TURNS[:3], "Name an animal.", "Where does it live?", "What does it eat?", "Name a river.",
+             "How long is it?", "Name a city on it.", "What is it known for?"]
 
 
 @per_model
 def test_c3_ten_turns_equal_a_fresh_server_with_the_whole_history(model, real_server, tmp_path):
+    """The first three turns are pages of text, so that the later ones lie past Gemma's window."""
     server = real_server(model, options=OPTIONS, config=CONFIG, model=model)
     conversation = talk(server, model)
     conversation.params["max_tokens"] = 24
     answers = [conversation.say(q) for q in QUESTIONS]
-    assert answers[-1].cached > answers[-1].prompt * 0.8
-    server.stop()
+    assert len(answers) == 10 and answers[2].prompt > 512 and answers[-1].cached > answers[-1].prompt * 0.8
+    for answer in answers:
+        check_counts(answer)
     system = 0 if model == GEMMA else 1
-    for turn in (5, 10):
-        fresh = start(tmp_path / f"fresh{turn}", model)
-        try:
+    fresh = start(tmp_path / "fresh", model)
+    try:
+        for turn in (2, 4, 7, 10):
+            fresh.request("DELETE", "/admin/cache").ok()  # of the cells, too
             again = Talk(fresh, model, agent="ada", max_tokens=24, seed=1)
             again.messages = [dict(m) for m in conversation.messages[:system + 2 * (turn - 1)]]
             whole = again.say(QUESTIONS[turn - 1])
-        finally:
-            fresh.stop()
-        went_on = answers[turn - 1]
-        assert whole.cached == 0 and whole.prompt == went_on.prompt
-        if model == SMOL:  # the same bits for every size of a chunk: to the bit
-            assert whole.logits == went_on.logits and whole.logits
-            assert whole.text == went_on.text
-        else:  # small chunks take another matrix kernel here: the best token of the first row, on natural text
-            assert whole.text.split()[:1] == went_on.text.split()[:1], (whole.text, went_on.text)
+            went_on = answers[turn - 1]
+            assert whole.cached == 0 and whole.prompt == went_on.prompt and whole.decoded >= whole.prompt
+            if model == SMOL:  # the same bits for every size of a chunk: to the bit
+                assert whole.logits == went_on.logits and whole.logits
+                assert whole.text == went_on.text
+            else:  # small chunks take another matrix kernel here: the best token of the first row, on natural text
+                assert whole.text.split()[:1] == went_on.text.split()[:1] != [], (whole.text, went_on.text)
+        if model == SMOL:  # and the KV bytes of all that is reused, one turn later
+            more = "And what was the number on the ring?"
+            assert conversation.say(more).same_as(again.say(more))
+            # The control: one flipped byte in what is restored turns the comparison red.
+            for s in (server, fresh):
+                s.offload()
+                s.swap(model)
+            fresh.fault("kv_flip")
+            flipped, whole = again.say("Thank you."), conversation.say("Thank you.")
+            assert flipped.cached == whole.cached > 512 and flipped.kv != whole.kv
+    finally:
+        fresh.stop()
 
 
 @per_model
 def test_g3_deltas_equal_the_whole_answer(model, real_server):
     server = real_server(model, options=OPTIONS, config=CONFIG, model=model)
     prompts = ["Write a Python function that adds two numbers, with a loop that is indented by four spaces:\n    for i in range(10):\n        x += i\n",
-               "Repeat this line three times: 🙂🚀🦊 naïve café 日本 — done."]
+               "Repeat this line three times: 🙂🚀🦊 naïve café 日本 — done.", " ".join(TURNS[:3])]
     for prompt in prompts:
         messages = [{"role": "user", "content": prompt}]
         server.chat(model, messages, agent="g3", max_tokens=48)  # from here on both kinds make the same calls
@@ -61,9 +74,15 @@ def test_g3_deltas_equal_the_whole_answer(model, real_server):
 def test_s13_killed_seat_during_a_stream_changes_no_token(temperature, at, real_server, tmp_path):
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Tell a long story about a goat, an orange and a boat. 🐐"}]
     params = dict(agent="ada", max_tokens=60, temperature=temperature, seed=7)
+    def one_more_turn(server, text):
+        t = Talk(server, SMOL, agent="ada", max_tokens=12, seed=1)
+        t.messages = [*messages, {"role": "assistant", "content": text}]
+        return t.say("And what did the goat say?")
+
     quiet = start(tmp_path / "quiet", SMOL)
     try:
         expected = quiet.stream(SMOL, messages, **params).read_all()
+        next_expected = one_more_turn(quiet, expected.text)
     finally:
         quiet.stop()
     server = real_server(SMOL, options=OPTIONS, config=CONFIG, model=SMOL)
@@ -82,4 +101,6 @@ def test_s13_killed_seat_during_a_stream_changes_no_token(temperature, at, real_
     assert stream.usage["completion_tokens"] == expected.usage["completion_tokens"]
     assert stream.finish == expected.finish
     wait_until(lambda: server.seat_pid() not in (None, pid), what="a new seat")
+    # What lies in the cells of the new process is what lay in the old one's, to the bit.
+    check_same(one_more_turn(server, stream.text), next_expected)
     assert server.metrics().sum("hotseat_seat_restarts_total") == 1

@@ -158,11 +158,14 @@ def test_s11_many_swaps_at_once_leave_one_model(server):
 
 def test_s16_a_name_gets_that_model_or_an_error(server):
     s = server(model="a", options=["--patience", "0", "--stay-min", "0"])
+    # The fake engine's text is made of its weights: the label comes from the front, the text from who really sat there.
+    own = {m: s.chat(m, "who are you? [[len=60]]")["choices"][0]["message"]["content"] for m in "abc"}
+    assert len(set(own.values())) == 3
 
     def ask(i):
         model = "abc"[i % 3]
-        body = s.chat(model, f"[[say:{i}]]")
-        return body["model"] == model and body["hotseat"]["model"] == model and body["choices"][0]["message"]["content"] == str(i)
+        body = s.chat(model, "who are you? [[len=60]]")
+        return body["model"] == model and body["hotseat"]["model"] == model and body["choices"][0]["message"]["content"] == own[model]
     results, errors = in_threads([lambda i=i: ask(i) for i in range(24)])
     assert errors == [None] * 24 and all(results)
 

@@ -368,7 +368,7 @@ START_TEST(program_that_never_gets_ready) {
     state(SWAP_FAILED);
     ck_assert_int_eq(rig.a->state, MODEL_AVAILABLE);
     ready(); /* at last */
-    state(SWAP_FAILED);
+    state(SWAP_EMPTY);
     begin(rig.a);
     loaded();
     configured();

@@ -126,21 +126,27 @@ START_TEST(a_folder_of_somebody_else_is_left_as_it_is) {
     int fd = -1;
     snprintf(dir, sizeof dir, "%s/home", rig_dir);
     snprintf(file, sizeof file, "%s/letter.txt", dir);
-    ck_assert_int_eq(mkdir(dir, 0700) | chmod(dir, 0755), 0);
+    ck_assert_int_eq(mkdir(dir, 0700) | chmod(dir, 0775), 0);
     FILE *f = fopen(file, "w");
     ck_assert_ptr_nonnull(f);
     fclose(f);
     ck_assert_int_ne(store_lock(dir, &fd, why, sizeof why), ERR_OK);
     ck_assert_msg(strstr(why, dir) != NULL, "%s", why);
-    struct store_config c = {.dir = dir, .budget_bytes = MB};
+    struct store_config c = {.dir = dir, .budget_bytes = 16 * MB};
     struct store *s = NULL;
     ck_assert_int_ne(store_open(&c, &s, why, sizeof why), ERR_OK);
+    ck_assert_uint_eq(mode_of(dir), 0775);
+    ck_assert_int_eq(chmod(dir, 0755), 0); /* nobody else can write in it: used, and left as it is */
+    ck_assert_int_eq(store_lock(dir, &fd, why, sizeof why), ERR_OK);
+    ck_assert_int_eq(store_open(&c, &s, why, sizeof why), ERR_OK);
+    store_free(s);
+    close(fd);
     ck_assert_uint_eq(mode_of(dir), 0755);
-    ck_assert_int_eq(unlink(file), 0); /* an empty one is taken over */
+    ck_assert_int_eq(unlink(file), 0); /* what is ours alone is taken over */
     ck_assert_int_eq(store_lock(dir, &fd, why, sizeof why), ERR_OK);
     ck_assert_uint_eq(mode_of(dir), 0700);
     close(fd);
-    ck_assert_int_eq(chmod(dir, 0755), 0); /* and one with our files is ours */
+    ck_assert_int_eq(chmod(dir, 0755), 0); /* each time */
     ck_assert_int_eq(store_lock(dir, &fd, why, sizeof why), ERR_OK);
     ck_assert_uint_eq(mode_of(dir), 0700);
     close(fd);
