@@ -11,6 +11,7 @@ from hotseat_harness import Answer, Talk
 from life import References, check_figures
 
 FAULTS = ["disk_full", "disk_readonly"]
+SOON = 12  # s: the seat asks the disk every 4 s, and looks at its idle sequences every second
 QUICK = ["--patience", "0", "--stay-min", "0", "--wait-bound", "0", "--pool", "24M"]
 
 
@@ -35,6 +36,10 @@ def agents(s):
 
 def unsaved(s):
     return s.metrics().sum("hotseat_agents_unsaved")
+
+
+def cache_is_on(s):
+    return s.get("/admin/cache").ok().get("on", True)
 
 
 def twin(references, talk):
@@ -72,7 +77,7 @@ def test_c6_answered_shown_as_unsaved_and_saved_later(server, references, fault,
     assert ann.say("still here [[len=20]]").cached > 1500, "the cells are as good as ever"
     assert set(s.block_files()) == set(files)
     off(s, fault)
-    wait_until(lambda: all(a["saved"] for a in agents(s).values()), what="saved without being asked", timeout=60)
+    wait_until(lambda: all(a["saved"] for a in agents(s).values()), what="saved without being asked", timeout=SOON)
     wait_until(lambda: unsaved(s) == 0, what="the metric")
     check_figures(s)
     s.kill_everything()
@@ -82,6 +87,22 @@ def test_c6_answered_shown_as_unsaved_and_saved_later(server, references, fault,
         answer = talk.say("and after all [[len=40]]")
         check_same(answer, r)
         assert answer.cached == r.cached, (answer.usage, r.usage)
+
+
+def test_c6_a_disk_that_says_no_is_asked_little_and_noticed_soon(server):
+    """However long it was away: what is not saved is saved some seconds after it is back; until then it is asked for one thing
+    at a time."""
+    s = server(model="a")
+    on(s, "disk_full")
+    for name in ("ann", "bob"):
+        Talk(s, "a", agent=name, system=long_text(3000, name)).say("hello [[len=60]]")
+    time.sleep(9)
+    before = s.metrics().sum("hotseat_cache_write_failures_total")
+    time.sleep(9)
+    failures = s.metrics().sum("hotseat_cache_write_failures_total") - before
+    assert 1 <= failures <= 4, "asked every 4 s, for one block"
+    off(s, "disk_full")
+    wait_until(lambda: all(a["saved"] for a in agents(s).values()), what="saved", timeout=SOON)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -122,7 +143,7 @@ def test_c6_swaps_go_on_and_old_turns_stay(server, references, fault):
     check_same(answer, r)
     assert before.prompt <= answer.cached < r.cached, (answer.usage, r.usage)
     off(s, fault)
-    wait_until(lambda: agents(s)["ann"]["saved"], what="saved", timeout=60)
+    wait_until(lambda: agents(s)["ann"]["saved"], what="saved", timeout=SOON)
     s.swap("b", hold_s=0)
     assert ann.say("now all of it [[len=10]]").cached >= answer.prompt
 
@@ -214,7 +235,7 @@ def test_c6_a_slow_disk_never_slows_a_token(server, models):
     off(s, "disk_slow")
     writer.join(seconds(60))
     assert not writer.is_alive(), "who waited for a plan got it"
-    wait_until(lambda: all(a["saved"] for a in agents(s).values()), what="all is saved", timeout=60)
+    wait_until(lambda: all(a["saved"] for a in agents(s).values()), what="all is saved", timeout=SOON)
 
 
 def test_c6_a_slow_disk_is_only_slow(server, references):
@@ -243,18 +264,21 @@ def test_c6_folder_taken_away_and_put_back(server, references, tmp_path):
     saved(s)
     s.cache.rename(tmp_path / "away")
     s.cache.write_text("nothing can be stored under this name")
+    assert cache_is_on(s)
     for talk in (ann, bob):
         r = twin(references, talk).say("the disk is gone [[len=200]]")
         answer = talk.say("the disk is gone [[len=200]]")
         check_same(answer, r)
     wait_until(lambda: unsaved(s) >= 1 and not agents(s).get("bob", {"saved": True})["saved"], what="bob is shown as unsaved")
+    assert not cache_is_on(s), "a plain file in the folder's place was taken for a disk that fails now and then"
     assert s.swap("a", hold_s=0)["status"] == "swapped"
     check_same(ann.say("still no disk [[len=20]]"), twin_last(references, ann))
     s.cache.unlink()
     (tmp_path / "away").rename(s.cache)
     ann.say("it is back [[len=20]]")
-    wait_until(lambda: talk_saved(s, ann), what="ann is saved", timeout=60)
+    wait_until(lambda: talk_saved(s, ann), what="ann is saved", timeout=SOON)
     assert {"ann", "bob"} <= set(agents(s)), "what was on the disk is there again"
+    assert cache_is_on(s)
     s.restart()
     for talk in (ann, bob):
         r = twin(references, talk).say("and now [[len=20]]")
@@ -282,7 +306,7 @@ def test_c6_folder_removed_is_made_anew(server, references, tmp_path):
     saved(s)
     s.cache.rename(tmp_path / "away")
     ann.say("where is it [[len=200]]"), ann.say("there it is [[len=20]]")
-    wait_until(lambda: talk_saved(s, ann), what="ann is saved in the new folder", timeout=60)
+    wait_until(lambda: talk_saved(s, ann), what="ann is saved in the new folder", timeout=SOON)
     check_figures(s)
     assert (s.cache.stat().st_mode & 0o777) == 0o700
     s.restart()
@@ -308,7 +332,7 @@ def test_c6_blocks_taken_away_and_put_back(server, references, tmp_path):
         (tmp_path / f"away-{i}").rename(blocks)
         answer = ann.say(f"with {i} [[len=60]]")
         check_same(answer, twin_last(references, ann))
-        wait_until(lambda: talk_saved(s, ann), what="ann is saved", timeout=60)
+        wait_until(lambda: talk_saved(s, ann), what="ann is saved", timeout=SOON)
     assert s.get("/admin/cache").ok()["refused"]["corrupt"] == 0
     s.kill_everything()
     s.start()
@@ -343,8 +367,7 @@ def test_c6_disk_full_for_some_of_many(server, models):
     _, errors = in_threads([speak, disk])
     assert errors == [None, None]
     wait_until(lambda: failures() > 0, what="a failure")
-    talks[0].say("it is back [[len=10]]")  # a write that succeeds ends the seat's pauses between its tries
-    wait_until(lambda: len(agents(s)) == 8 and all(a["saved"] for a in agents(s).values()), what="all are saved", timeout=60)
+    wait_until(lambda: len(agents(s)) == 8 and all(a["saved"] for a in agents(s).values()), what="all are saved", timeout=SOON)
     check_figures(s)
     s.kill_everything()
     s.start()

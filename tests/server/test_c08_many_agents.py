@@ -144,15 +144,15 @@ def test_figures_equal_the_files_after_a_random_life(server, models, tmp_path):
             life.visitor = None
             for p in life.people:
                 p.check(references)
-            check_figures(s, unfinished="visitor")
+            check_figures(s)
         gone = s.request("DELETE", "/admin/agents/bob").ok()
         assert gone["files"] > 0
-        _, compared = check_figures(s, unfinished="visitor")
+        _, compared = check_figures(s)
         assert compared >= 1, "no agent could be compared"
         cache = s.get("/admin/cache").ok()
         agents = {(a["id"], a["model"], a["tokens"], a["blocks"], a["bytes"], a["pinned"]) for a in s.get("/admin/agents").ok()["agents"]}
         s.restart()
-        check_figures(s, unfinished="visitor")
+        check_figures(s)
         again = s.get("/admin/cache").ok()
         assert (again["blocks"], {m["model"]: m["bytes"] for m in again["models"]}) == (
             cache["blocks"], {m["model"]: m["bytes"] for m in cache["models"]})

@@ -3,8 +3,11 @@ goes on, at most the turn that was running is lost, and every answer is the one 
 
 HOTSEAT_SEED repeats a run's choices (the threads' order is the machine's); HOTSEAT_LONG=1 kills 1,000 times instead of 50.
 """
+import time
+
 import pytest
-from hotseat_harness import LONG
+from fakes import add, long_text, seconds, wait_until
+from hotseat_harness import LONG, Answer
 from life import OPTIONS, SPEED, Life, Person, References, check_figures, seed_of_run
 
 BATCHES = 25 if LONG else 5
@@ -35,7 +38,7 @@ def test_s14_kill_9_of_everything_at_random_moments(life, batch):
         life.killed()
         life.start()
         life.check()
-    figures, _ = check_figures(life.s, unfinished="visitor")
+    figures, _ = check_figures(life.s)
     assert figures["hits"] > 0 and figures["corrupt"] == 0
 
 
@@ -54,7 +57,7 @@ def test_o3_sigterm_at_random_moments_saves_everything(life, batch):
             p.n_saved = p.n_answered
         s.start()
         life.check()
-    check_figures(s, unfinished="visitor")
+    check_figures(s)
 
 
 def test_s14_first_turn_of_all_is_the_running_one(life):
@@ -63,6 +66,41 @@ def test_s14_first_turn_of_all_is_the_running_one(life):
     life.live(life.s.kill_everything, 0, 0.05)
     life.s.start()
     life.check()
+
+
+def first_turn(server, models):
+    """A stream that has read its prompt of 1,100 tokens, whose blocks are on the disk, and that answers slowly."""
+    add(models, "slow", step_us=50000)
+    s = server(model="slow")
+    stream = s.stream("slow", long_text(1100, "ann") + "[[len=2000]]", agent="ann")
+    next(iter(stream))
+    wait_until(lambda: len(s.block_files()) == 5, what="four blocks and a tail")
+    return s, stream
+
+
+def test_s14_killed_in_the_first_turn_and_deleted(server, models):
+    """What a turn has stored that never ended is its agent's: listed by that name, and freed with it."""
+    s, _ = first_turn(server, models)
+    time.sleep(seconds(1.5))  # the rows of full blocks are written when the disk has had nothing to do for a second
+    s.kill_everything()
+    s.start()
+    ann = s.get("/admin/agents/ann").ok()["agents"][0]
+    assert ann["tokens"] >= 1100 and ann["blocks"] == 5, ann
+    check_figures(s)
+    files = s.block_files()
+    assert s.request("DELETE", "/admin/agents/ann").ok() == {"deleted": 1, "files": 5, "bytes": sum(f[3] for f in files.values())}
+    assert s.block_files() == {}
+    assert s.request("DELETE", "/admin/agents/ann").status == 404
+    s.restart()
+    assert s.get("/admin/agents").ok()["agents"] == []
+    assert Answer(s.chat("slow", long_text(1100, "ann") + "[[len=20]]", agent="ann")).cached == 0
+
+
+def test_c12_deleted_in_the_first_turn(server, models):
+    s, stream = first_turn(server, models)
+    gone = s.request("DELETE", "/admin/agents/ann").ok()
+    assert gone["files"] == 5 and s.block_files() == {}, gone
+    stream.close()
 
 
 def test_s14_control_a_wrong_byte_turns_it_red(life):
