@@ -361,13 +361,13 @@ static void query(struct disk_worker *w, struct disk_job *job) {
     struct disk_query_view view = {w->store, w->store_why, w->residents, &w->unsaved};
     enum err err = disk_query_run(&view, q, &json);
     bool deletes = q->what == MSG_QUERY_AGENT_DELETE || q->what == MSG_QUERY_CACHE_DELETE;
-    publish_counters(w);
     if (!deletes) {
         disk_job_free(job);
     } else if (!forget(w, job)) {
         disk_job_free(job);
         err = ERR_NOMEM;
     }
+    publish_counters(w);
     outbox_reply(w->out, op, err, NULL, err ? NULL : &json);
     buf_free(&json);
 }

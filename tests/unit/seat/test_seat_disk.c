@@ -197,6 +197,42 @@ START_TEST(who_is_only_resident_is_deleted_too) { /* 15 */
 }
 END_TEST
 
+START_TEST(the_next_turn_of_who_was_deleted_is_cold) { /* DELETED: the answer, the deletion, the next turn */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    char *talk = join(prompt_of("ann", 600), "", "");
+    for (int i = 0; i < 40; i++) {
+        struct answer *a = client_ask(c, client_text("ann", talk, 20));
+        ck_assert_uint_eq(a->done.cached_tokens, 0);
+        char *more = join(talk, text_of(a), " And then?");
+        free(talk);
+        talk = more;
+        json_free(query(c, i % 2 ? MSG_QUERY_AGENT_DELETE : MSG_QUERY_CACHE_DELETE, i % 2 ? "ann" : ""));
+    }
+    free(talk);
+    struct json *cache = query(c, MSG_QUERY_CACHE, "");
+    ck_assert_int_eq(json_int(json_get(cache, "blocks"), -1), 0);
+    json_free(cache);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(who_is_deleted_while_it_runs_is_saved_anew) { /* DELETED */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_SLOW);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct answer *a = client_submit(c, client_text("ann", prompt_of("ann", 600), 800));
+        while (a->n_tokens < 1 + i * 20) ck_assert(client_step(c));
+        json_free(query(c, MSG_QUERY_CACHE_DELETE, ""));
+        ck_assert(!a->ended);
+        client_finish(c, a);
+        ck_assert_uint_ge(cached_later(c, MODEL_SLOW, "ann", 600), 512);
+        json_free(query(c, MSG_QUERY_CACHE_DELETE, ""));
+    }
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(a_store_that_could_not_be_opened_is_opened_later) { /* 11 */
     char cache[104], file[96];
     snprintf(file, sizeof file, "%s/x", client_dir);
@@ -272,7 +308,8 @@ int main(void) {
         another_file_under_the_path_while_it_loads, a_patch_under_the_old_time_is_another_model,
         a_larger_pool_takes_the_long_rope,          what_was_not_saved_is_saved_when_the_disk_is_back,
         an_idle_agent_that_is_not_saved_stays,      an_agent_whose_last_turn_is_lost_is_not_saved,
-        who_is_only_resident_is_deleted_too,        a_store_that_could_not_be_opened_is_opened_later,
+        who_is_only_resident_is_deleted_too,        the_next_turn_of_who_was_deleted_is_cold,
+        who_is_deleted_while_it_runs_is_saved_anew, a_store_that_could_not_be_opened_is_opened_later,
         a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
