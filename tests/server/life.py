@@ -302,8 +302,10 @@ def check_figures(s, settle=True):
         if h["agent"]:
             owners.setdefault((h["agent"], h["model"]), []).append(key)
     tag_of = {m["model"]: m["tag"] for m in cache["models"]}
-    listed = {(a["id"], a["model"]): a for a in s.get("/admin/agents").ok()["agents"] if "chains" in a}
-    missing = set(owners) - set(listed)
+    agents = s.get("/admin/agents").ok()["agents"]
+    listed = {(a["id"], a["model"]): a for a in agents if "chains" in a}
+    # Whose first turn's end found no room has a file for its prompt's end, and is in the list for what is in the cells.
+    missing = set(owners) - {(a["id"], a["model"]) for a in agents}
     assert not missing, f"in the files, and not in the list: {missing}"
     compared = 0
     for a in listed.values():

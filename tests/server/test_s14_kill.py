@@ -88,7 +88,9 @@ def test_s14_killed_in_the_first_turn_and_deleted(server, models):
     assert ann["tokens"] >= 1100 and ann["blocks"] == 5, ann
     check_figures(s)
     files = s.block_files()
-    assert s.request("DELETE", "/admin/agents/ann").ok() == {"deleted": 1, "files": 5, "bytes": sum(f[3] for f in files.values())}
+    assert len(files) >= 5  # on a slow machine the answer's first block was full, too
+    gone = {"deleted": 1, "files": len(files), "bytes": sum(f[3] for f in files.values())}
+    assert s.request("DELETE", "/admin/agents/ann").ok() == gone
     assert s.block_files() == {}
     assert s.request("DELETE", "/admin/agents/ann").status == 404
     s.restart()
