@@ -138,6 +138,13 @@ static bool has_body(const struct exchange *ex) {
     return ex->head.transfer_encoding || (length && strcmp(length, "0") != 0);
 }
 
+/* A body that would be dropped unread, although it may ask for something: two bytes hold no more than {}. */
+static bool is_ignored(const struct exchange *ex) {
+    bool empty =
+        !ex->head.transfer_encoding && ex->head.content_length && strcmp(ex->head.content_length, "2") == 0;
+    return ex->match.access == ACCESS_ADMIN && !ex->match.body && has_body(ex) && !empty;
+}
+
 static void check_all(struct server *s, struct exchange *ex) {
     if (net_connections(s->net) > net_connections_max(s->net)) {
         server_refuse(s, ex,
@@ -158,8 +165,7 @@ static void check_all(struct server *s, struct exchange *ex) {
         (void)refuse_path(s, ex);
         return;
     }
-    if (ex->match.access == ACCESS_ADMIN && !ex->match.body &&
-        has_body(ex)) { /* what it asks for would be ignored */
+    if (is_ignored(ex)) {
         (void)refuse(s, ex, ERR_INVALID,
                      "this path takes no body; a model is named in the query: ?model=NAME", false);
         return;
