@@ -1,7 +1,8 @@
 /* What lies in the folder against what the database told. Rules:
  *   KNOWN     a row whose files are there, as long as it says, is believed as it is; the files are opened when they are used.
  *             One of another length is read again: the row may be older than its file.
- *   ADOPTED   a block file that no row tells of is taken in by its own header, with its owner's name.
+ *   ADOPTED   a block file that no row tells of is taken in by its own header, with its owner's name. So is the name of an owner that
+ *             no agent's row tells of: its server was killed in its first turn.
  *   GONE      a row without its base file is dropped; without its window file it loses the window.
  *   UNLISTED  what lies in a folder that can't be listed now is taken as it was known.
  *   OURS      temporary files, and window files whose base part is missing, are removed; what has no name of ours is
@@ -71,18 +72,45 @@ static int compare_found(const void *a, const void *b) {
     return x_end == y_end ? 0 : x_end < y_end ? -1 : 1;
 }
 
-enum err store_found_adopt(struct store *s, struct store_found *found) {
-    enum err err = ERR_OK;
+/* What was found and is still there, marked with a new round. */
+static void look_up_found(struct store *s, struct store_found *found) {
+    uint64_t round = ++s->round;
     for (size_t i = 0; i < found->n;) {
         struct store_found_tail *t = &found->tails[i];
         t->leaf = store_map_find(&s->map, t->tag, t->name);
         if (t->leaf) {
+            t->leaf->mark = round;
             i++;
             continue;
         }
         mem_free(t->agent); /* it has gone since it was found */
         *t = found->tails[--found->n];
     }
+}
+
+/* ADOPTED. Other tails whose owner is not in the list: rare, so that their headers may be read. */
+static enum err find_unlisted(struct store *s, struct store_found *found) {
+    for (size_t i = 0; i < s->map.n_buckets; i++) {
+        for (struct store_node *n = s->map.buckets[i]; n; n = n->hash_next) {
+            struct store_header h;
+            const char *reason;
+            if (!n->owner || !store_node_is_tail(n) || n->mark == s->round) continue;
+            if (store_agent_is_listed(s, n->model, n->owner)) continue;
+            if (s->agents.count + found->n >= STORE_AGENTS_MAX) return ERR_OK; /* who is listed stays */
+            if (store_read_header(s, store_path_part(s, n, STORE_PART_BASE).s, &h, NULL, &reason)) continue;
+            if (store_owner_of(h.agent) != n->owner) continue;
+            enum err err = found_add(found, n, h.agent);
+            if (err) return err;
+            found->tails[found->n - 1].leaf = n;
+        }
+    }
+    return ERR_OK;
+}
+
+enum err store_found_adopt(struct store *s, struct store_found *found) {
+    look_up_found(s, found);
+    enum err err = find_unlisted(s, found);
+    if (err) return err;
     if (found->n > 1) qsort(found->tails, found->n, sizeof found->tails[0], compare_found);
     for (size_t i = 0; i < found->n && !err; i++)
         err = store_agents_adopt(s, found->tails[i].agent, found->tails[i].leaf);

@@ -270,6 +270,45 @@ START_TEST(what_is_damaged_is_found_while_it_goes_on) {
 }
 END_TEST
 
+static unsigned n_opened;
+static enum err count_open(void *ctx, const char *path, int *fd, uint64_t *size) {
+    n_opened++;
+    return disk_ops_real.open(ctx, path, fd, size);
+}
+
+START_TEST(who_was_killed_in_the_first_turn_is_listed_at_the_end) {
+    struct disk_ops disk = disk_ops_real;
+    disk.open = count_open;
+    struct store_config c = {
+        .dir = rig_dir, .budget_bytes = 64 * MB, .generation = 1, .disk = &disk, .scan_later = true};
+    char why[256];
+    fill();
+    struct store *s = rig_open();
+    struct rig_chain unfinished = {.tag = rig_tag(1), .agent = "new", .tokens = talks[0] + 1, .n = 300};
+    ck_assert_int_eq(rig_put(s, &unfinished), ERR_OK); /* and no note */
+    store_free(s);
+    ck_assert_int_eq(store_open(&c, &s, why, sizeof why), ERR_OK);
+    ck_assert_uint_eq(n_agents(s), TALKS);
+    n_opened = 0;
+    finish(s);
+    ck_assert_uint_eq(n_agents(s), TALKS + 1);
+    ck_assert_uint_eq(n_opened, 1); /* its tail, for the name */
+    store_free(s);
+    remove_database();
+    ck_assert_int_eq(store_open(&c, &s, why, sizeof why), ERR_OK);
+    n_opened = 0;
+    finish(s);
+    ck_assert_uint_eq(n_agents(s), TALKS + 1);
+    ck_assert_uint_eq(n_opened,
+                      rig_files(rig_dir, ".kv") + rig_files(rig_dir, ".win")); /* each header once */
+    uint32_t n = 0;
+    uint64_t files = 0, bytes = 0;
+    ck_assert_int_eq(store_agent_delete(s, "", "new", &n, &files, &bytes), ERR_OK);
+    ck_assert_uint_eq(files, 2);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(it_goes_on_when_memory_was_short) {
     fill();
     remove_database();
@@ -304,6 +343,7 @@ int main(void) {
                                   a_kill_in_the_middle_loses_nothing,
                                   a_deletion_and_a_pin_know_the_whole_folder,
                                   what_is_damaged_is_found_while_it_goes_on,
+                                  who_was_killed_in_the_first_turn_is_listed_at_the_end,
                                   it_goes_on_when_memory_was_short};
     return rig_run("store_load", tests, ARRAY_LEN(tests), set_up, tear_down);
 }
