@@ -295,7 +295,9 @@ static bool step(struct room *r) {
         busy = restore_step(r) || busy;
         busy = follow_step(r) || busy;
         busy = batch_step(r) || busy;
-        busy = tend_idle(r) || busy;
+        if (r->op.step ==
+            STEP_NONE) /* EVICT and STOP save for the last time: nothing goes out as less than that */
+            busy = tend_idle(r) || busy;
     }
     room_reap(r);
     room_op_step(r);
