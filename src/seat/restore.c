@@ -55,16 +55,21 @@ static void empty_cells(struct room *r, struct stream *t) {
 }
 
 void restore_again(struct room *r, struct stream *t) {
+    if (t->restore_started_ns == 0) t->restore_started_ns = clock_now_ns(); /* it came from the cells */
     clear(t);
     empty_cells(r, t);
     stream_set_state(r, t, STREAM_PLAN);
     plan_for(r, t, t->n_tokens);
 }
 
-void restore_fail(struct room *r, struct stream *t, enum err err, const char *what) {
+void restore_count_failure(struct room *r, const struct stream *t, enum err err, const char *what) {
     atomic_fetch_add(&r->stats->restore_failures, 1);
     log_warn("seat.restore_failed", "request=%llu err=%s what=%s pos=%u retried=%d",
              (unsigned long long)t->req.request, err_name(err), log_q(what), t->seq->n_tokens, t->retried);
+}
+
+void restore_fail(struct room *r, struct stream *t, enum err err, const char *what) {
+    restore_count_failure(r, t, err, what);
     if (!t->retried) {
         t->retried = true;
         restore_again(r, t);

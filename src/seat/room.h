@@ -154,6 +154,7 @@ bool restore_step(struct room *r);
 /* A restore that failed: counted; the store is asked once more, the second time t goes on cold. */
 void restore_fail(struct room *r, struct stream *t, enum err err, const char *what);
 void restore_again(struct room *r, struct stream *t); /* from empty cells */
+void restore_count_failure(struct room *r, const struct stream *t, enum err err, const char *what);
 
 /* follow.c */
 void follow_begin(struct room *r,

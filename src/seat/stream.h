@@ -8,7 +8,7 @@
  *   DECODE   one token a step
  *   ENDED    its one end answer (DONE, FAILED, PARKED) was sent; it is freed at the end of the turn
  * LOOKUP -> QUEUED -> PLAN -> RESTORE -> FOLLOW -> PREFILL -> DECODE, each may be skipped but for PREFILL; PLAN again at most once after a
- * failed restore, and when the leader is lost on a model with a window; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
+ * failed restore, and when the leader of a stored sequence is lost on a model with a window; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
 #ifndef HOTSEAT_SEAT_STREAM_H
 #define HOTSEAT_SEAT_STREAM_H
 

@@ -1,72 +1,13 @@
 /* What of a sequence is asked for, and what the disk thread's answers make of it: a room without a loop. */
-#include "seat/save.h"
-
-#include <stdio.h>
-#include <unistd.h>
-
-#include "base/log.h"
-#include "base/mem.h"
-#include "check_run.h"
-#include "gguf_tiny.h"
-#include "seat/room.h"
-
-static struct room *room;
-static struct seat_stats stats;
-static char path[64];
+#include "room_fixture.h"
 
 static void set_up(void) {
-    log_open(LOG_ERROR, "test");
-    snprintf(path, sizeof path, "/tmp/test_save_%ld.gguf", (long)getpid());
-    struct gguf_tiny tiny = {.seed = 1, .context = 8192};
-    ck_assert(gguf_tiny_write(path, &tiny));
-    struct room_ports ports = {.stats = &stats};
-    ck_assert_int_eq(engine_open(&ports.engine), ERR_OK);
-    ck_assert_int_eq(outbox_open(&ports.out), ERR_OK);
-    ck_assert_int_eq(mailbox_open(ROOM_INBOX_MAX, &ports.inbox), ERR_OK);
-    ck_assert_int_eq(disk_worker_open(ports.inbox, ports.out, &stats, &ports.disk), ERR_OK);
-    ck_assert_int_eq(room_open(&ports, &room), ERR_OK);
-    char why[512];
-    struct engine_load_params load = {
-        .path = path, .kv = KV_Q8_0, .template_family = "", .template_source = ""};
-    ck_assert_int_eq(engine_load(room->engine, &load, &room->info, why, sizeof why), ERR_OK);
-    struct engine_context_params context = {.n_cells = 4096, .n_seqs = 4, .n_batch = BATCH_TOKENS};
-    uint64_t compute;
-    ck_assert_int_eq(engine_configure(room->engine, &context, &compute, why, sizeof why), ERR_OK);
-    room->state = ROOM_READY;
-    room->model = mem_strdup("a");
-    room->pool = (struct block_pool){.n_blocks = 16, .n_free = 16, .n_seqs = 4, .context = 4096};
-    room->cache_on = true;
+    room_set_up(0);
 }
 
-static void tear_down(void) {
-    disk_worker_stop(room->disk);
-    for (struct mail *m; (m = mailbox_take(room->inbox, 0));) mail_free(m);
-    disk_worker_free(room->disk);
-    mailbox_free(room->inbox);
-    outbox_free(room->out);
-    struct engine *engine = room->engine;
-    room_free(room);
-    engine_free(engine);
-    unlink(path);
-}
-
-/* A sequence of 1,100 tokens: four blocks and a tail. */
+/* Four blocks and a tail. */
 static struct sequence *sequence(void) {
-    struct sequence *s = sequence_new(room, "ann", 5);
-    ck_assert_ptr_nonnull(s);
-    static struct engine_item items[BATCH_TOKENS];
-    static int32_t tokens[BATCH_TOKENS];
-    for (uint32_t at = 0, n; at < 1100; at += n) {
-        n = 1100 - at < BATCH_TOKENS ? 1100 - at : BATCH_TOKENS;
-        for (uint32_t i = 0; i < n; i++) {
-            tokens[i] = 32 + (int32_t)(at + i) % 90;
-            items[i] = (struct engine_item){.token = tokens[i], .pos = (int32_t)(at + i), .seq = s->slot};
-        }
-        ck_assert_int_eq(engine_decode(room->engine, items, n), ERR_OK);
-        sequence_append(s, tokens, n);
-    }
-    sequence_name(room, s);
-    return s;
+    return sequence_of("ann", 1100);
 }
 
 START_TEST(behind_a_refused_block_nothing_is_asked_for) {
@@ -156,7 +97,7 @@ int main(void) {
     Suite *suite = suite_create("save");
     TCase *t = tcase_create("save");
     tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
-    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_test(t, behind_a_refused_block_nothing_is_asked_for);
     tcase_add_test(t, a_probe_is_one_thing);
     tcase_add_test(t, a_parent_that_was_refused_is_not_lost);
