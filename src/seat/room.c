@@ -111,15 +111,19 @@ static bool is_one_shot(const struct sequence *s) {
     return !s->agent[0] && !s->shared;
 }
 
+bool room_may_wait(struct sequence *s) {
+    int64_t now = clock_now_ns();
+    if (s->leave_since_ns == 0) s->leave_since_ns = now;
+    return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;
+}
+
 bool room_leave(struct room *r, struct sequence *s) {
     if (is_one_shot(s)) { /* not worth the disk */
         sequence_drop(r, s);
         return true;
     }
-    int64_t now = clock_now_ns();
-    if (s->leave_since_ns == 0) s->leave_since_ns = now;
     bool saved = save_sequence(r, s, SAVE_LEAVING);
-    if (!saved && now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S) return false;
+    if (!saved && room_may_wait(s)) return false;
     if (!saved) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
     if (s->agent[0] && (!saved || !r->cache_on)) r->left_unsaved++;
     sequence_drop(r, s);

@@ -50,6 +50,7 @@ struct stream {
     struct disk_job *ready[RESTORE_AHEAD_BLOCKS]; /* read blocks, at index % RESTORE_AHEAD_BLOCKS */
     uint32_t next_get, next_put;
     uint64_t restore_serial; /* answers of an attempt that was given up bear another one */
+    int64_t asked_ns;        /* PLAN, RESTORE: when the disk was asked, or last gave a block */
     uint32_t n_spliced;      /* tokens of the prompt taken from a known conversation */
     uint64_t leader;         /* FOLLOW: serial of the sequence whose blocks it waits for, up to follow_to */
     uint32_t follow_to;

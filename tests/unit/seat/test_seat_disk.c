@@ -299,6 +299,21 @@ START_TEST(who_reads_does_not_wait_for_others_writes) { /* 10 */
 }
 END_TEST
 
+START_TEST(a_disk_that_hangs_is_not_waited_for) { /* C6 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "disk_slow", -1, 8000); /* a block takes several calls */
+    say(c, "ann", 600);
+    usleep(200000); /* its first block is being written */
+    int64_t began = clock_now_ns();
+    say(c, "bob", 600);
+    ck_assert_int_lt(clock_now_ns() - began, 14 * NS_PER_S); /* the splice and the plan */
+    client_fault(c, "disk_slow", 0, 0);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "bob", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("seat_disk");
     TCase *t = tcase_create("seat_disk");
@@ -310,7 +325,8 @@ int main(void) {
         an_idle_agent_that_is_not_saved_stays,      an_agent_whose_last_turn_is_lost_is_not_saved,
         who_is_only_resident_is_deleted_too,        the_next_turn_of_who_was_deleted_is_cold,
         who_is_deleted_while_it_runs_is_saved_anew, a_store_that_could_not_be_opened_is_opened_later,
-        a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes};
+        a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes,
+        a_disk_that_hangs_is_not_waited_for};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
