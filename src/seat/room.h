@@ -101,7 +101,8 @@ struct room {
     uint32_t takes_left;
     bool residents_changed, residents_posted;
     int64_t save_again_ns, save_again_wait_ns; /* when the next idle one that is not saved is tried again */
-    uint64_t written_blocks, written_bytes, left_unsaved; /* since the eviction began */
+    uint32_t opening;                          /* of the store, as the last answer says */
+    uint64_t written_blocks, written_bytes;    /* since the eviction began */
     struct {
         int32_t *tokens;
         uint32_t n;

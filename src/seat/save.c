@@ -36,6 +36,7 @@ static struct disk_job *put_new(const struct room *r, const struct sequence *s, 
     job->n_tokens = n;
     job->first_pos = first;
     job->parent = sequence_parent(s, first / BLOCK_TOKENS);
+    if (n == BLOCK_TOKENS) job->name = s->blocks[first / BLOCK_TOKENS].name;
     job->leaving = leaving;
     if (job->model && job->agent && job->tokens) return job;
     disk_job_free(job);
@@ -162,6 +163,22 @@ static bool save_note(struct room *r, struct sequence *s) {
     return true;
 }
 
+void save_say_lost(struct room *r, const struct sequence *s) {
+    if (!r->cache_on || !s->agent[0] || s->noted == s->n_tokens) return;
+    static struct log_limit limit = LOG_LIMIT(20);
+    if (log_limit_pass(&limit))
+        log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
+    struct disk_job *job = disk_job_new(DISK_UNSAVED, s->serial);
+    if (!job) return;
+    job->tag = r->tag;
+    job->model = mem_strdup(r->model);
+    job->agent = mem_strdup(s->agent);
+    if (job->model && job->agent)
+        (void)room_post_job(r, job);
+    else
+        disk_job_free(job);
+}
+
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!r->cache_on) return true;
     sequence_name(r, s);
@@ -191,13 +208,6 @@ bool save_is_done(const struct room *r, const struct sequence *s) {
     for (uint32_t k = 0; k < s->n_blocks; k++)
         if (parts_missing(r, s, k, SAVE_TURN)) return false;
     return true;
-}
-
-bool save_is_behind(const struct sequence *s) {
-    if (s->n_blocks < s->n_tokens / BLOCK_TOKENS) return true;
-    for (uint32_t k = 0; k < s->n_blocks; k++)
-        if (s->blocks[k].base == BLOCK_DIRTY) return true;
-    return false;
 }
 
 /* Window parts of the full blocks for a resume here, or one token before. All or nothing: a window that is not whole is no

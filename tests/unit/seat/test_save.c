@@ -1,6 +1,8 @@
 /* What of a sequence is asked for, and what the disk thread's answers make of it: a room without a loop. */
 #include "room_fixture.h"
 
+#include "base/fault.h"
+
 static void set_up(void) {
     room_set_up(0);
 }
@@ -190,6 +192,25 @@ START_TEST(without_room_for_the_parents_there_is_no_restore_point) {
 }
 END_TEST
 
+START_TEST(what_leaves_unsaved_is_said) {
+    struct sequence *s = saved_sequence();
+    ck_assert(room_leave(room, s));
+    ck_assert_uint_eq(room->n_jobs, 0);
+    s = saved_sequence();
+    s->noted = s->tail_saved = 0;
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0), ERR_OK);
+    ck_assert(!room_leave(room, s));
+    s->leave_since_ns -= (LEAVE_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(room_leave(room, s));
+    ck_assert_uint_eq(room->n_jobs, 1);
+    struct mail *mail = mailbox_take(room->inbox, NS_PER_S);
+    struct disk_job *job = CONTAINER_OF(mail, struct disk_job, mail);
+    ck_assert_int_eq(job->kind, DISK_UNSAVED);
+    ck_assert_str_eq(job->agent, "ann");
+    mail_free(mail);
+}
+END_TEST
+
 static void set_up_window(void) {
     room_set_up(128);
 }
@@ -206,6 +227,7 @@ int main(void) {
     tcase_add_test(t, a_name_whose_chain_is_lost_is_written_anew);
     tcase_add_test(t, what_was_deleted_with_its_first_agent_is_written_anew);
     tcase_add_test(t, a_tail_without_its_window_is_not_done);
+    tcase_add_test(t, what_leaves_unsaved_is_said);
     suite_add_tcase(suite, t);
     t = tcase_create("window");
     tcase_add_checked_fixture(t, set_up_window, room_tear_down);

@@ -299,6 +299,59 @@ START_TEST(who_reads_does_not_wait_for_others_writes) { /* 10 */
 }
 END_TEST
 
+START_TEST(what_was_in_a_folder_that_vanished_is_written_anew) { /* 14: also of those that ask for nothing */
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s/cache", client_dir);
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    ck_assert_int_eq(system(command), 0);
+    say(c, "bob", 1400); /* it is noticed, and the folder made anew */
+    WITHIN(c, 20, saved(c, "bob") == 1);
+    WITHIN(c, 20, saved(c, "ann") == 1);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_tail_that_was_given_up_is_lost) { /* 13 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    char *talk = join(prompt_of("ann", 600), "", "");
+    struct answer *a = client_ask(c, client_text("ann", talk, 20));
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_fault(c, "block_take_fail", -1, 0);
+    char *more = join(talk, text_of(a), " And then?");
+    client_ask(c, client_text("ann", more, 20)); /* no block is filled by it */
+    ck_assert_uint_eq(client_leave(c).unsaved, 1);
+    ck_assert_int_eq(saved(c, "ann"), 0);
+    WITHIN(c, 3, c->stats.unsaved_agents == 1);
+    client_fault(c, "block_take_fail", 0, 0);
+    free(talk), free(more);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(who_was_deleted_is_not_listed) { /* though the engine thread is busy, and has not heard of it */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_fault(c, "decode_slow", -1, 1500);
+    struct answer *b = client_submit(c, client_text("bob", "hello [[len=3]]", 5));
+    while (!b->started) ck_assert(client_step(c));
+    usleep(200000);
+    json_free(query(c, MSG_QUERY_AGENT_DELETE, "ann"));
+    ck_assert_int_eq(saved(c, "ann"), -1);
+    client_fault(c, "decode_slow", 0, 0);
+    client_finish(c, b);
+    ck_assert_int_eq(saved(c, "ann"), -1);
+    WITHIN(c, 5, saved(c, "bob") == 1);
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(a_disk_that_hangs_is_not_waited_for) { /* C6 */
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
@@ -326,7 +379,8 @@ int main(void) {
         who_is_only_resident_is_deleted_too,        the_next_turn_of_who_was_deleted_is_cold,
         who_is_deleted_while_it_runs_is_saved_anew, a_store_that_could_not_be_opened_is_opened_later,
         a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes,
-        a_disk_that_hangs_is_not_waited_for};
+        a_disk_that_hangs_is_not_waited_for,        what_was_in_a_folder_that_vanished_is_written_anew,
+        a_tail_that_was_given_up_is_lost,           who_was_deleted_is_not_listed};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
