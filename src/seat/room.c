@@ -239,7 +239,7 @@ static bool tend_idle(struct room *r) {
 
 /* ---- figures ---- */
 
-/* An agent may have several sequences; keys must not repeat. The newest one speaks for it, but saved is only who has them all saved. */
+/* Who has several sequences is saved when all of them are. */
 static bool is_saved(struct room *r, const char *agent) {
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->seq && strcmp(t->seq->agent, agent) == 0 && !save_is_done(r, t->seq)) return false;
@@ -250,6 +250,7 @@ static bool is_saved(struct room *r, const char *agent) {
     return true;
 }
 
+/* An agent may have several sequences; keys must not repeat. The newest one speaks for it. */
 static bool spoken_for(struct room *r, const struct sequence *s) {
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->seq && t->seq != s && strcmp(t->seq->agent, s->agent) == 0 && t->seq->serial > s->serial)

@@ -333,10 +333,30 @@ START_TEST(a_tail_that_was_given_up_is_lost) { /* 13 */
 }
 END_TEST
 
+START_TEST(who_has_a_part_unsaved_is_not_saved) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "decode_slow", -1, 20);
+    struct answer *a = client_submit(c, client_text("ann", "a long one [[len=250]]", 300));
+    while (a->n_tokens < 2) ck_assert(client_step(c));
+    client_ask(
+        c, client_text("ann", "quite another thing [[len=3]]", 20)); /* the newer one, and saved at once */
+    for (int i = 0; i < 2; i++) {
+        wait_stats(c, 1);
+        ck_assert_int_eq(saved(c, "ann"), 0);
+        ck_assert(!a->ended);
+    }
+    client_finish(c, a);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(who_was_deleted_is_not_listed) { /* though the engine thread is busy, and has not heard of it */
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
     say(c, "ann", 600);
+    ck_assert_uint_eq(c->stats.agents_resident, 1); /* LAST WORD */
     WITHIN(c, 5, saved(c, "ann") == 1);
     client_fault(c, "decode_slow", -1, 1500);
     struct answer *b = client_submit(c, client_text("bob", "hello [[len=3]]", 5));
@@ -380,7 +400,8 @@ int main(void) {
         who_is_deleted_while_it_runs_is_saved_anew, a_store_that_could_not_be_opened_is_opened_later,
         a_cache_folder_that_vanished_is_made_anew,  who_reads_does_not_wait_for_others_writes,
         a_disk_that_hangs_is_not_waited_for,        what_was_in_a_folder_that_vanished_is_written_anew,
-        a_tail_that_was_given_up_is_lost,           who_was_deleted_is_not_listed};
+        a_tail_that_was_given_up_is_lost,           who_was_deleted_is_not_listed,
+        who_has_a_part_unsaved_is_not_saved};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
