@@ -168,10 +168,12 @@ void seat_flush(struct front *f) {
     if (err) log_debug("seat.flush", "err=%s", err_name(err)); /* the next receive ends it */
 }
 
-static void on_stats(struct front *f, const struct msg_stats *s) {
+/* Two threads of the seat take these figures and send them: an older one may come after a newer one. What is counted only goes up. */
+static void on_stats(struct front *f, struct msg_stats *s) {
     const struct msg_stats *old = &f->stats;
 #define COUNT(metric, field)                                                                                 \
-    if (s->field > old->field) metrics_add(f->metrics, METRIC_##metric, (int64_t)(s->field - old->field))
+    if (s->field < old->field) s->field = old->field;                                                        \
+    metrics_add(f->metrics, METRIC_##metric, (int64_t)(s->field - old->field))
     COUNT(BLOCKS_WRITTEN, blocks_written);
     COUNT(BLOCK_BYTES_WRITTEN, block_bytes_written);
     COUNT(BLOCKS_READ, blocks_read);

@@ -1,6 +1,7 @@
 /* From SUBMIT to a sequence: rendering, the splice, the order of admission, and which cells a stream may start on.
  * Named rule IN ORDER: streams enter in the order they came; one that does not fit yet holds those behind it back, so
- * that a long one is not passed for ever. */
+ * that a long one is not passed for ever. So nothing here may wait for the disk without a limit (ASK_SECONDS_MAX,
+ * LEAVE_SECONDS_MAX): one that hangs would stop them all. */
 #include <stdio.h>
 #include <string.h>
 
@@ -238,7 +239,9 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
     uint32_t keep = common < t->n_tokens ? common : t->n_tokens - 1, wanted = blocks_wanted(t);
     bool other = strcmp(s->agent, t->req.agent) != 0;
     if (keep == 0) return TAKE_NOT;
-    if ((common < s->n_tokens || other) && !save_sequence(r, s, SAVE_TURN)) return TAKE_WAIT;
+    if ((common < s->n_tokens || other) && !save_sequence(r, s, SAVE_TURN))
+        return room_may_wait(s) ? TAKE_WAIT
+                                : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
     if (wanted > s->held && !room_make_place(r, wanted - s->held, false, s)) return TAKE_WAIT;
     if (!sequence_hold(r, s, wanted)) return TAKE_NOT; /* no memory: the new one will say so */
     char *agent = other ? mem_strdup(t->req.agent) : NULL;
@@ -282,10 +285,22 @@ static bool admit(struct room *r, struct stream *t) {
     return true;
 }
 
+/* The disk does not say what it knows of t: without a splice, then. A late answer finds t no more in LOOKUP. */
+static void look_no_longer(struct room *r, struct stream *t) {
+    static struct log_limit limit = LOG_LIMIT(3);
+    if (log_limit_pass(&limit))
+        log_warn("seat.no_answer", "request=%llu of=chains", (unsigned long long)t->req.request);
+    queue(r, t);
+}
+
 bool admit_step(struct room *r) {
     bool did = false;
+    int64_t now = clock_now_ns();
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (r->op.step != STEP_NONE || r->n_running >= r->parallel || t->state == STREAM_LOOKUP) break;
+        if (r->op.step != STEP_NONE || r->n_running >= r->parallel) break;
+        if (t->state == STREAM_LOOKUP && now - t->arrived_ns >= ASK_SECONDS_MAX * NS_PER_S)
+            look_no_longer(r, t);
+        if (t->state == STREAM_LOOKUP) break;
         if (t->state != STREAM_QUEUED) continue;
         if (!admit(r, t)) break; /* IN ORDER */
         did = true;

@@ -100,6 +100,32 @@ static enum err agents_query(const struct disk_query_view *v, const struct msg_q
     return n == 0 && q->what == MSG_QUERY_AGENT ? ERR_NOT_FOUND : ERR_OK;
 }
 
+char *disk_query_without(const char *residents_text, const char *model, const char *agent) {
+    struct json_error at;
+    AUTO(json_freep)
+    struct json *residents = residents_text ? json_read(residents_text, strlen(residents_text), &at) : NULL;
+    const char *of = json_string(json_get(residents, "model"), NULL);
+    if (!of) return NULL;
+    struct buf text = BUF(0);
+    struct json_out w = json_out_into(&text);
+    json_obj(&w);
+    json_key(&w, "model"), json_str(&w, of);
+    json_key(&w, "agents"), json_obj(&w);
+    void *next = NULL;
+    const char *id = NULL;
+    const struct json *here = NULL;
+    while (json_next(json_get(residents, "agents"), &next, &id, &here)) {
+        if ((!model[0] || strcmp(model, of) == 0) && (!agent[0] || strcmp(agent, id) == 0)) continue;
+        json_key(&w, id), json_obj(&w);
+        json_key(&w, "tokens"), json_i64(&w, json_int(json_get(here, "tokens"), 0));
+        json_key(&w, "saved"), json_boolean(&w, json_bool(json_get(here, "saved"), false));
+        json_end(&w);
+    }
+    json_end(&w);
+    json_end(&w);
+    return buf_take_string(&text);
+}
+
 static bool is_resident(const char *residents_text, const struct msg_query *q) {
     struct json_error at;
     AUTO(json_freep)

@@ -16,5 +16,7 @@ struct disk_query_view { /* all borrowed */
 };
 enum err disk_query_run(const struct disk_query_view *v, const struct msg_query *q,
                         struct buf *out) NODISCARD;
+/* The residents without those that a deletion means ("": every model, every agent). Caller frees; NULL: no memory, or there are none. */
+char *disk_query_without(const char *residents, const char *model, const char *agent) NODISCARD;
 
 #endif

@@ -15,7 +15,7 @@ static bool is_read(const struct disk_job *j) {
 }
 
 static bool is_write(const struct disk_job *j) {
-    return j->kind == DISK_PUT || j->kind == DISK_NOTE;
+    return j->kind == DISK_PUT || j->kind == DISK_NOTE || j->kind == DISK_UNSAVED;
 }
 
 static bool may_be_passed(const struct disk_job *j) {
@@ -28,24 +28,42 @@ static bool may_be_passed(const struct disk_job *j) {
 /* Of a plan's blocks only the tokens are compared: to write one too many first does no harm. */
 static bool needs(const struct disk_job *read, const struct disk_job *write) {
     if (!hash128_equal(read->tag, write->tag)) return false;
-    if (read->kind == DISK_CHAINS) return write->kind == DISK_NOTE && strcmp(read->agent, write->agent) == 0;
+    if (read->kind == DISK_CHAINS) return write->kind != DISK_PUT && strcmp(read->agent, write->agent) == 0;
     if (read->kind != DISK_PLAN || write->kind != DISK_PUT) return false;
     return write->n_tokens <= read->n_tokens && write->first_pos <= read->n_tokens - write->n_tokens &&
            memcmp(read->tokens + write->first_pos, write->tokens,
                   sizeof write->tokens[0] * write->n_tokens) == 0;
 }
 
-/* BUT ITS OWN: the first write of the sequence that the read waits for, or the read. */
+static struct disk_job *first_of(struct disk_queue *q, uint64_t owner) {
+    LIST_EACH(&q->jobs, struct disk_job, node, j) {
+        if (is_write(j) && j->owner == owner) return j;
+    }
+    return NULL;
+}
+
+/* The block that write hangs below, posted before it; NULL: it does not wait here. */
+static struct disk_job *parent_of(struct disk_queue *q, const struct disk_job *write) {
+    const struct block_name root = {0}, *name = write->kind == DISK_NOTE ? &write->leaf : &write->parent;
+    LIST_EACH(&q->jobs, struct disk_job, node, j) {
+        if (j == write || hash128_equal(name->h, root.h)) break;
+        if (j->kind == DISK_PUT && hash128_equal(j->name.h, name->h))
+            return j; /* the tag is part of the name */
+    }
+    return NULL;
+}
+
+/* BUT ITS OWN: the first write of the sequence that the read waits for, or of one that it hangs below; or the read. */
 static struct disk_job *before(struct disk_queue *q, struct disk_job *read) {
     const struct disk_job *needed = NULL;
     LIST_EACH(&q->jobs, struct disk_job, node, j) {
         if (j == read || needed) break;
         if (is_write(j) && needs(read, j)) needed = j;
     }
-    LIST_EACH(&q->jobs, struct disk_job, node, j) {
-        if (needed && is_write(j) && j->owner == needed->owner) return j;
-    }
-    return read;
+    if (!needed) return read;
+    struct disk_job *first = first_of(q, needed->owner);
+    for (struct disk_job *p; (p = parent_of(q, first)) != NULL;) first = first_of(q, p->owner);
+    return first;
 }
 
 struct disk_job *disk_queue_pop(struct disk_queue *q, bool writes_wait) {

@@ -2,7 +2,8 @@
  *   READS FIRST   CHAINS, PLAN and GET go before writes that were posted earlier: somebody waits for them. So does RESIDENTS, or the agents'
  *                 list would call saved what still waits here.
  *   BUT ITS OWN   what a read needs is written first: the blocks of a plan's tokens, the note of an agent whose chains are asked
- *                 for (a conversation may leave the cells and come back while its blocks still wait here).
+ *                 for (a conversation may leave the cells and come back while its blocks still wait here). And before a write
+ *                 the one that it hangs below: the parent of a follower's block is its leader's (follow.c).
  *   IN ORDER      writes of one sequence keep their order, reads keep theirs, and nothing passes any other job: deletions, FLUSH
  *                 and CLOSE come after all that was posted before them, and before all that comes later.
  *   WAITING       while the store takes no writes they wait, and who only looks passes them, until somebody waits for one of

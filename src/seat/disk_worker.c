@@ -9,7 +9,7 @@
  *              (WAITING, disk_queue.h) and are not refused. For one that somebody waits for, and when half of all that may wait
  *              does, the rest is looked through first.
  *   AGAIN      a store that can't be opened, or whose folder has gone, is tried again with later jobs: a full disk gets empty,
- *              an unplugged one comes back. */
+ *              an unplugged one comes back. Answers bear the number of the opening: in a folder made anew nothing is stored. */
 #include "seat/disk_worker.h"
 
 #include <pthread.h>
@@ -53,6 +53,7 @@ struct disk_worker {
     struct store *store;
     struct store_config config; /* dir: owned, NULL when no store is wanted (any more) */
     int64_t open_after_ns;      /* the next try */
+    uint32_t openings;          /* that succeeded */
     char store_why[256];
     struct store_counters closed; /* of stores that were open before this one, and of puts without one */
     struct disk_job *hashing;     /* owned: the job whose file is being read */
@@ -64,6 +65,7 @@ struct disk_worker {
 };
 
 static void answer(struct disk_worker *w, struct disk_job *job) {
+    job->opening = w->openings;
     must(mailbox_post(w->engine, &job->mail) == ERR_OK); /* seat_mail.h: there is always room */
 }
 
@@ -124,6 +126,7 @@ static void try_open(struct disk_worker *w) {
     enum err err = store_open(&w->config, &w->store, w->store_why, sizeof w->store_why);
     if (!err) {
         log_info("seat.cache", "opened=1");
+        w->openings++;
         w->scan_rests = false;
         scan(w, SCAN_SLICE_NS); /* all of a small one: the job that has opened it finds it ready */
         return;
@@ -262,6 +265,22 @@ static bool is_deleted(const struct disk_worker *w, const struct disk_job *job) 
     return false;
 }
 
+/* The list says no more that who is deleted is in the cells, though the engine thread has yet to forget. */
+static void strip_residents(struct disk_worker *w, const struct deletion *d) {
+    char *left = disk_query_without(w->residents, d->model, d->agent);
+    if (!left) return;
+    mem_free(w->residents);
+    w->residents = left;
+}
+
+static void set_residents(struct disk_worker *w, struct disk_job *job) {
+    mem_free(w->residents);
+    w->residents = TAKE(job->text);
+    LIST_EACH(&w->deletions, struct deletion, node, d) {
+        strip_residents(w, d);
+    }
+}
+
 static void deletion_heard(struct disk_worker *w) {
     struct deletion *d = LIST_ENTRY(list_first(&w->deletions), struct deletion, node);
     must(d != NULL);
@@ -352,10 +371,10 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
         break;
     case DISK_PUT: put(w, job); break;
     case DISK_NOTE: note(w, job); break;
-    case DISK_RESIDENTS:
-        mem_free(w->residents);
-        w->residents = TAKE(job->text);
+    case DISK_UNSAVED:
+        if (!is_deleted(w, job)) unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
         break;
+    case DISK_RESIDENTS: set_residents(w, job); break;
     case DISK_FLUSH: break; /* jobs run in order: its answer is the news */
     case DISK_CLOSE:
         if (w->hashing) hash_end(w, ERR_CANCELED, NULL);
@@ -381,6 +400,7 @@ static bool forget(struct disk_worker *w, struct disk_job *job) {
     if (!d) return false;
     list_push_back(&w->deletions, &d->node);
     unsaved_forget(&w->unsaved, d->model, d->agent);
+    strip_residents(w, d);
     answer(w, job);
     return true;
 }

@@ -82,7 +82,8 @@ const float *engine_logits(struct engine *e, uint32_t item); /* n_vocab floats; 
 uint64_t engine_decoded_tokens(const struct engine *e);      /* handed to the engine's decode since load */
 
 /* ---- cells ---- */
-/* Drops positions p0 <= pos < p1 (p1 < 0: to the end). False: this model can't cut there (a window that has moved on);
+/* Drops positions p0 <= pos < p1 (p1 < 0: to the end). False: this model can't cut there (a window that has moved on, or
+ * has a gap there: engine_block_put());
  * then only engine_seq_rm(e, seq, 0, -1) helps. */
 bool engine_seq_rm(struct engine *e, int32_t seq, int32_t p0, int32_t p1);
 uint32_t engine_cells_used(const struct engine *e);
@@ -94,6 +95,8 @@ enum engine_part { ENGINE_PART_BASE = 1, ENGINE_PART_WINDOW = 2 };
 enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base,
                            struct buf *window, int32_t *ret_window_from) NODISCARD;
 /* Puts p0..p1-1 back at the end of seq (which must hold nothing at or after p0). window size 0: the empty window part.
+ * A window part joins what lies before it only when it begins at p0; else what was there counts as gone: it is not taken any more,
+ * and no cut may look back at it. It lasts until the sequence is dropped.
  * On error the sequence is as before; the caller drops it and goes on cold. */
 enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, const uint8_t *base,
                           size_t base_size, const uint8_t *window, size_t window_size) NODISCARD;

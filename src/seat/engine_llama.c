@@ -119,7 +119,8 @@ static void context_free(struct engine *e) {
     e->memory = NULL;
     mem_free(e->seq_end);
     mem_free(e->seq_held);
-    e->seq_end = e->seq_held = NULL;
+    mem_free(e->seq_whole);
+    e->seq_end = e->seq_held = e->seq_whole = NULL;
     buf_free(&e->blob);
     e->n_cells = e->n_seqs = e->n_batch = 0;
     e->blocks_on = e->layout_known = false;
@@ -455,9 +456,10 @@ enum err engine_configure(struct engine *e, const struct engine_context_params *
     e->n_batch = params.n_batch;
     e->seq_end = mem_array(e->n_seqs, sizeof *e->seq_end);
     e->seq_held = mem_array(e->n_seqs, sizeof *e->seq_held);
+    e->seq_whole = mem_array(e->n_seqs, sizeof *e->seq_whole);
     e->batch = llama_batch_init((int32_t)e->n_batch, 0, 1);
     struct shim_memory memory = {0};
-    if (!e->seq_end || !e->seq_held || !e->batch.token || shim_memory_of(e->ctx, &memory)) {
+    if (!e->seq_end || !e->seq_held || !e->seq_whole || !e->batch.token || shim_memory_of(e->ctx, &memory)) {
         context_free(e);
         snprintf(why, why_size, "out of memory");
         return ERR_NOMEM;

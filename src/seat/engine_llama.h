@@ -49,6 +49,8 @@ struct engine {
     uint32_t n_cells, n_seqs, n_batch;
     int32_t *seq_end;  /* n_seqs: one past the last position each sequence holds */
     int32_t *seq_held; /* n_seqs: positions it holds; less than its end when something was cut out */
+    int32_t
+        *seq_whole; /* n_seqs: from here on nothing was left out of its window: GAP (engine_llama_cells.c) */
     /* the layout of a block's bytes, see engine_llama_cells.c */
     bool blocks_on;    /* false: take and put are ERR_UNSUPPORTED; blocks_why says why */
     bool layout_known; /* cells_part_parse() reads this model's parts */

@@ -17,7 +17,11 @@
  * one i32 pos, u32 owners (1), on some models 12 bytes more, i32 owner; then u32 transposed (0 with flash
  * attention), u32 layers, and for each tensor i32 type, u64 row bytes, a row for each cell. Only the debug
  * hash, the flip of a byte and a check of the positions look in there; on a model whose parts read otherwise
- * they stand aside (layout_known). */
+ * they stand aside (layout_known).
+ *
+ * GAP: a block put without its window part leaves a gap in the window, and what lies before the gap stays in
+ * libllama's window cache: its lowest position says nothing about those in between. So each sequence knows
+ * from where on its window was put or decoded without one (seq_whole), and nothing before it counts as held. */
 #include "seat/engine_llama.h"
 
 #include <stdio.h>
@@ -163,18 +167,23 @@ static void forget_from(struct engine *e, int32_t seq, int32_t p0, int32_t p1) {
     if (e->seq_held[seq] < 0) e->seq_held[seq] = 0; /* what was cut had a hole already */
 }
 
+static void drop_whole(struct engine *e, int32_t seq) {
+    llama_memory_seq_rm(e->memory, SEQ(seq), -1, -1);
+    e->seq_end[seq] = e->seq_held[seq] = e->seq_whole[seq] = 0;
+}
+
 bool cells_drop_from(struct engine *e, int32_t seq, int32_t p0) {
     if (llama_memory_seq_rm(e->memory, SEQ(seq), p0, -1)) return true;
-    llama_memory_seq_rm(e->memory, SEQ(seq), -1, -1);
-    e->seq_end[seq] = e->seq_held[seq] = 0;
+    drop_whole(e, seq);
     return false;
 }
 
 /* May the cells from p0 on go, so that position p0 can be decoded next? It looks back window - 1 positions,
- * and libllama answers only for what the window cache still holds: pos_min..end. */
+ * and libllama answers only for what the window cache still holds: pos_min..end. GAP. */
 static bool window_allows_cut(const struct engine *e, int32_t seq, int32_t p0) {
     int32_t lowest = llama_memory_seq_pos_min(e->memory, SEQ(seq));
     int32_t needed = p0 - e->window + 1;
+    if (lowest >= 0 && lowest < e->seq_whole[seq]) lowest = e->seq_whole[seq];
     return lowest >= 0 && lowest < p0 && lowest <= (needed > 0 ? needed : 0);
 }
 
@@ -185,8 +194,7 @@ bool engine_seq_rm(struct engine *e, int32_t seq, int32_t p0, int32_t p1) {
     if (p0 >= end && p0 > 0) return true;
     bool to_end = p1 < 0 || p1 >= end;
     if (p0 == 0 && to_end) {
-        llama_memory_seq_rm(e->memory, SEQ(seq), -1, -1);
-        e->seq_end[seq] = e->seq_held[seq] = 0;
+        drop_whole(e, seq);
         return true;
     }
     if (!to_end && p1 <= p0) return true;
@@ -245,17 +253,27 @@ static enum err scratch_split(struct engine *e, int parts, struct buf *base, str
     return want_window ? window->error : ERR_OK;
 }
 
+static enum err take_range(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base,
+                           struct buf *window, int32_t *ret_window_from) {
+    llama_memory_seq_cp(e->memory, SEQ(seq), SCRATCH, p0, p1);
+    if (ret_window_from) *ret_window_from = scratch_window_from(e, p1);
+    enum err err = scratch_split(e, parts, base, window);
+    scratch_drop(e);
+    return err;
+}
+
+/* GAP: of a window only what lies behind it. */
 enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base,
                            struct buf *window, int32_t *ret_window_from) {
     must(e->ctx && seq >= 0 && (uint32_t)seq < e->n_seqs);
     must(p0 >= 0 && p0 < p1 && p1 - p0 <= BLOCK_TOKENS && p1 <= e->seq_end[seq]);
     if (ret_window_from) *ret_window_from = p1;
     if (!e->blocks_on) return ERR_UNSUPPORTED;
-    llama_memory_seq_cp(e->memory, SEQ(seq), SCRATCH, p0, p1);
-    if (ret_window_from) *ret_window_from = scratch_window_from(e, p1);
-    enum err err = scratch_split(e, parts, base, window);
-    scratch_drop(e);
-    return err;
+    int32_t whole = e->seq_whole[seq], gap = e->window > 0 && whole > p0 ? (whole < p1 ? whole : p1) : p0;
+    if (gap == p0) return take_range(e, seq, p0, p1, parts, base, window, ret_window_from);
+    enum err err = take_range(e, seq, p0, p1, parts & ENGINE_PART_BASE, base, window, NULL);
+    if (err || gap == p1) return err;
+    return take_range(e, seq, gap, p1, parts & ENGINE_PART_WINDOW, base, window, ret_window_from);
 }
 
 /* ---- put ---- */
@@ -306,6 +324,8 @@ enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1,
         scratch_drop(e); /* a failed restore leaves cells behind */
         return ERR_MISMATCH;
     }
+    int32_t from = e->window > 0 ? llama_memory_seq_pos_min(e->memory, SCRATCH) : p0;
+    if (from != p0) e->seq_whole[seq] = from < 0 ? p1 : from; /* GAP */
     llama_memory_seq_cp(e->memory, SCRATCH, SEQ(seq), p0, p1);
     scratch_drop(e);
     e->seq_end[seq] = p1;

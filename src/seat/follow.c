@@ -3,8 +3,11 @@
  *   OLDER    only older streams and idle sequences lead: nobody waits in a circle, and the oldest one waits for nobody.
  *   A BLOCK  it must be worth a block at least, and ends at a block's boundary, as in the store.
  *   STANDS   with a window the leader's chunk ends at that boundary and all is taken over there, in one turn: one step further and
- *            its window has moved on. Without one blocks are taken over as they fill.
- *   ANEW     who leads is looked up every turn: a leader that is cancelled, parked or cut is then simply none any more. */
+ *            its window has moved on. Without one blocks are taken over as they fill. A leader that is restored has its window only
+ *            at the end of its plan.
+ *   ANEW     every turn it is looked whether the leader is still one, without comparing its tokens again: one that was cancelled or parked
+ *            has stopped too early, one that was cut runs for a younger stream. Then another one is looked for.
+ *   WHOLE    a stream in FOLLOW has all of its sequence in the cells, up to where it ends: it may rest, or read on by itself. */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -22,29 +25,62 @@ static uint32_t common_end(const struct stream *t, const int32_t *tokens, uint32
     return i / BLOCK_TOKENS * BLOCK_TOKENS;
 }
 
-/* s holds the first of these tokens, or will soon. */
-static void consider(const struct room *r, struct stream *t, const struct sequence *s, const int32_t *tokens,
-                     uint32_t n) {
-    uint32_t end = common_end(t, tokens, n);
-    if (end < t->seq->n_tokens + BLOCK_TOKENS || end <= t->follow_to) return;
-    if (r->info.window && s->n_tokens > end) return; /* STANDS */
-    t->leader = s->serial;
+struct leader {
+    struct sequence *seq;
+    const int32_t *tokens;
+    uint32_t n_tokens;  /* it holds, or will soon */
+    uint32_t stands_at; /* at least, when it can be taken from */
+};
+
+static struct leader running_leader(const struct stream *l) {
+    return (struct leader){.seq = l->seq,
+                           .tokens = l->tokens,
+                           .n_tokens = l->state == STREAM_DECODE ? l->seq->n_tokens : l->n_tokens,
+                           .stands_at = l->state == STREAM_RESTORE ? l->plan.n_tokens : l->seq->n_tokens};
+}
+
+static struct leader idle_leader(struct sequence *s) {
+    return (struct leader){s, s->tokens, s->n_tokens, s->n_tokens};
+}
+
+static bool stands(const struct room *r, const struct leader *l, uint32_t end) {
+    return !r->info.window || l->stands_at <= end;
+}
+
+static void consider(const struct room *r, struct stream *t, struct leader l) {
+    uint32_t end = common_end(t, l.tokens, l.n_tokens);
+    if (end < t->seq->n_tokens + BLOCK_TOKENS || end <= t->follow_to || !stands(r, &l, end)) return;
+    t->leader = l.seq->serial;
     t->follow_to = end;
+}
+
+/* ANEW: the leader of the turn before; NULL: it is none any more. */
+static struct sequence *keep(struct room *r, const struct stream *t) {
+    struct leader same = {0};
+    LIST_EACH(&r->streams, struct stream, node, l) {
+        if (l == t) break; /* OLDER */
+        if (l->seq && l->seq->serial == t->leader) same = running_leader(l);
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s->serial == t->leader) same = idle_leader(s);
+    }
+    bool leads = same.n_tokens >= t->follow_to && t->follow_to > t->seq->n_tokens;
+    return leads && stands(r, &same, t->follow_to) ? same.seq : NULL;
 }
 
 /* The one that will have most of what t still lacks; NULL: t reads by itself. */
 static struct sequence *choose(struct room *r, struct stream *t) {
+    if (!r->cache_on || t->alone) return NULL; /* off: blocks are not proven on this model */
+    struct sequence *same = keep(r, t);
+    if (same) return same;
     t->leader = 0;
     t->follow_to = 0;
-    if (!r->cache_on || t->alone) return NULL; /* off: blocks are not proven on this model */
     LIST_EACH(&r->streams, struct stream, node, l) {
         if (l == t) break; /* OLDER */
-        if (!l->seq) continue;
-        bool reads = l->state != STREAM_DECODE;
-        consider(r, t, l->seq, l->tokens, reads ? l->n_tokens : l->seq->n_tokens);
+        if (l->seq) consider(r, t, running_leader(l));
     }
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        consider(r, t, s, s->tokens, s->n_tokens);
+        consider(r, t, idle_leader(s));
     }
     struct sequence *leader = t->leader ? sequence_find(r, t->leader) : NULL;
     if (leader) leader->shared = true; /* NOBODY (save.h): this is its second use */
@@ -121,18 +157,35 @@ static enum err take_over(struct room *r, struct stream *t, struct sequence *lea
     return err;
 }
 
+/* All of s is on the disk (or nothing is in it): the store can give it once more, and what a leader has stored beyond it. */
+static bool is_stored(const struct sequence *s) {
+    for (uint32_t k = 0; k < s->n_blocks; k++)
+        if (s->blocks[k].base != BLOCK_SAVED) return false;
+    return s->n_posted == 0 && (s->n_tokens % BLOCK_TOKENS == 0 || s->tail_saved == s->n_tokens);
+}
+
+/* WHOLE: it goes on from what it has, but for a window of which some blocks are there and some are not. */
+static void not_taken_over(struct room *r, struct stream *t, enum err err, uint32_t had) {
+    static const char what[] = "a block could not be taken over from another sequence";
+    t->alone = true;
+    if (r->info.window && t->seq->n_tokens != had) {
+        restore_fail(r, t, err, what);
+        return;
+    }
+    restore_count_failure(r, t, err, what);
+    read_on(r, t);
+}
+
 static void step(struct room *r, struct stream *t) {
-    uint32_t wanted = t->follow_to;
+    uint32_t wanted = t->follow_to, had = t->seq->n_tokens;
     struct sequence *leader = choose(r, t);
     enum err err = leader ? take_over(r, t, leader) : ERR_OK;
-    if (err) {
-        t->alone = true;
-        restore_fail(r, t, err, "a block could not be taken over from another sequence");
-    } else if (!leader && r->info.window && t->seq->n_tokens < wanted) {
+    if (err)
+        not_taken_over(r, t, err, had);
+    else if (!leader && r->info.window && had < wanted && is_stored(t->seq))
         restore_again(r, t); /* its window died with the leader; what it had read is in the store */
-    } else if (!leader) {
+    else if (!leader)
         read_on(r, t);
-    }
 }
 
 bool follow_step(struct room *r) {

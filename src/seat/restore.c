@@ -1,6 +1,7 @@
 /* From a plan of the store to KV in the cells: blocks are read ahead by the disk thread and put a few a turn, so that
  * running streams go on in between. Named rule ONE RETRY: any failure drops the cells, and the stream plans once more (a bad
- * file is in quarantine by then, the plan ends before it); the second failure means cold. */
+ * file is in quarantine by then, the plan ends before it); the second failure means cold. A disk that does not answer
+ * (ASK_SECONDS_MAX, BLOCK_SECONDS_MAX) is a failure too: late answers bear the serial of an attempt that was given up. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -22,6 +23,7 @@ static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
         job->window = r->info.window;
         job->n_tokens = n_tokens;
         job->tokens = mem_dup(t->tokens, n_tokens * sizeof *job->tokens);
+        t->asked_ns = clock_now_ns();
         if (job->tokens && room_post_job(r, job)) return;
     }
     follow_begin(r, t);
@@ -55,16 +57,21 @@ static void empty_cells(struct room *r, struct stream *t) {
 }
 
 void restore_again(struct room *r, struct stream *t) {
+    if (t->restore_started_ns == 0) t->restore_started_ns = clock_now_ns(); /* it came from the cells */
     clear(t);
     empty_cells(r, t);
     stream_set_state(r, t, STREAM_PLAN);
     plan_for(r, t, t->n_tokens);
 }
 
-void restore_fail(struct room *r, struct stream *t, enum err err, const char *what) {
+void restore_count_failure(struct room *r, const struct stream *t, enum err err, const char *what) {
     atomic_fetch_add(&r->stats->restore_failures, 1);
     log_warn("seat.restore_failed", "request=%llu err=%s what=%s pos=%u retried=%d",
              (unsigned long long)t->req.request, err_name(err), log_q(what), t->seq->n_tokens, t->retried);
+}
+
+void restore_fail(struct room *r, struct stream *t, enum err err, const char *what) {
+    restore_count_failure(r, t, err, what);
     if (!t->retried) {
         t->retried = true;
         restore_again(r, t);
@@ -90,6 +97,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
         follow_begin(r, t);
         return;
     }
+    t->asked_ns = clock_now_ns();
     stream_set_state(r, t, STREAM_RESTORE);
 }
 
@@ -101,6 +109,7 @@ void restore_got(struct room *r, struct disk_job *job) {
     }
     must(job->index >= t->next_put && job->index < t->next_get);
     t->ready[job->index % RESTORE_AHEAD_BLOCKS] = job;
+    t->asked_ns = clock_now_ns();
 }
 
 static uint32_t blocks_ahead(const struct room *r) {
@@ -190,13 +199,37 @@ static bool put_some(struct room *r, struct stream *t) {
     return did;
 }
 
+static bool waits_too_long(const struct stream *t, int64_t now) {
+    int64_t most = t->state == STREAM_PLAN      ? ASK_SECONDS_MAX
+                   : t->state == STREAM_RESTORE ? BLOCK_SECONDS_MAX
+                                                : 0;
+    return most > 0 && now - t->asked_ns >= most * NS_PER_S;
+}
+
+static void wait_no_longer(struct room *r, struct stream *t) {
+    static struct log_limit limit = LOG_LIMIT(3);
+    if (log_limit_pass(&limit))
+        log_warn("seat.no_answer", "request=%llu of=%s", (unsigned long long)t->req.request,
+                 t->state == STREAM_PLAN ? "plan" : "block");
+    t->retried = true; /* to ask once more would be to wait once more */
+    if (t->state == STREAM_RESTORE) {
+        restore_fail(r, t, ERR_IO, "the disk does not answer");
+        return;
+    }
+    clear(t);
+    follow_begin(r, t);
+}
+
 bool restore_step(struct room *r) {
     bool did = false;
+    int64_t now = clock_now_ns();
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->state != STREAM_RESTORE) continue;
-        did = put_some(r, t) || did;
+        if (t->state == STREAM_RESTORE) did = put_some(r, t) || did;
         if (t->state == STREAM_RESTORE && !read_ahead(r, t) && t->next_get == t->next_put)
             restore_fail(r, t, ERR_NOMEM, "the disk thread could not be asked");
+        if (!waits_too_long(t, now)) continue;
+        wait_no_longer(r, t);
+        did = true;
     }
     return did;
 }

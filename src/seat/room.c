@@ -36,6 +36,20 @@ static void forget(struct room *r, const struct msg_query *q) {
         if (t->seq && (q->what == MSG_QUERY_CACHE_DELETE || strcmp(t->seq->agent, q->agent) == 0))
             sequence_forget_saved(t->seq);
     }
+    r->residents_changed = true;
+}
+
+/* The store was opened anew, perhaps in a folder made anew: of nothing is known any more that it is there. */
+static void look_at_opening(struct room *r, const struct disk_job *job) {
+    if (job->opening == r->opening) return;
+    r->opening = job->opening;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        sequence_forget_saved(s);
+    }
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->seq) sequence_forget_saved(t->seq);
+    }
+    r->residents_changed = true;
 }
 
 static void take_job(struct room *r, struct disk_job *job) {
@@ -46,6 +60,7 @@ static void take_job(struct room *r, struct disk_job *job) {
     }
     must(r->n_jobs > 0);
     r->n_jobs--;
+    look_at_opening(r, job);
     switch (job->kind) {
     case DISK_HASH:
     case DISK_SELF_TEST_GET:
@@ -57,7 +72,8 @@ static void take_job(struct room *r, struct disk_job *job) {
     case DISK_PUT:
     case DISK_NOTE: save_written(r, job); break;
     case DISK_RESIDENTS: r->residents_posted = false; break;
-    case DISK_SELF_TEST_PUT: break;
+    case DISK_SELF_TEST_PUT:
+    case DISK_UNSAVED: break;
     case DISK_OPEN:
     case DISK_SETTINGS:
     case DISK_READ_AHEAD:
@@ -112,17 +128,20 @@ static bool is_one_shot(const struct sequence *s) {
     return !s->agent[0] && !s->shared;
 }
 
+bool room_may_wait(struct sequence *s) {
+    int64_t now = clock_now_ns();
+    if (s->leave_since_ns == 0) s->leave_since_ns = now;
+    return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;
+}
+
 bool room_leave(struct room *r, struct sequence *s) {
     if (is_one_shot(s)) { /* not worth the disk */
         sequence_drop(r, s);
         return true;
     }
-    int64_t now = clock_now_ns();
-    if (s->leave_since_ns == 0) s->leave_since_ns = now;
     bool saved = save_sequence(r, s, SAVE_LEAVING);
-    if (!saved && now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S) return false;
-    if (!saved) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
-    if (s->agent[0] && (!saved || !r->cache_on)) r->left_unsaved++;
+    if (!saved && room_may_wait(s)) return false;
+    save_say_lost(r, s);
     sequence_drop(r, s);
     return true;
 }
@@ -221,13 +240,15 @@ static bool tend_idle(struct room *r) {
 
 /* ---- figures ---- */
 
-static uint64_t resident_write(const struct room *r, struct json_out *w, const struct sequence *s) {
-    if (!s->agent[0]) return 0;
-    json_key(w, s->agent), json_obj(w);
-    json_key(w, "tokens"), json_u64(w, s->n_tokens);
-    json_key(w, "saved"), json_boolean(w, save_is_done(r, s));
-    json_end(w);
-    return 1;
+/* Who has several sequences is saved when all of them are. */
+static bool is_saved(struct room *r, const char *agent) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->seq && strcmp(t->seq->agent, agent) == 0 && !save_is_done(r, t->seq)) return false;
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (strcmp(s->agent, agent) == 0 && !save_is_done(r, s)) return false;
+    }
+    return true;
 }
 
 /* An agent may have several sequences; keys must not repeat. The newest one speaks for it. */
@@ -242,6 +263,29 @@ static bool spoken_for(struct room *r, const struct sequence *s) {
     return false;
 }
 
+static bool speaks(struct room *r, const struct sequence *s) {
+    return s && s->agent[0] && !spoken_for(r, s);
+}
+
+static void resident_write(struct room *r, struct json_out *w, const struct sequence *s) {
+    if (!speaks(r, s)) return;
+    json_key(w, s->agent), json_obj(w);
+    json_key(w, "tokens"), json_u64(w, s->n_tokens);
+    json_key(w, "saved"), json_boolean(w, is_saved(r, s->agent));
+    json_end(w);
+}
+
+static uint64_t count_residents(struct room *r) {
+    uint64_t n = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        n += speaks(r, t->seq);
+    }
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        n += speaks(r, s);
+    }
+    return n;
+}
+
 static void publish_residents(struct room *r) {
     if (!r->residents_changed || r->residents_posted) return;
     struct disk_job *job = disk_job_new(DISK_RESIDENTS, 0);
@@ -251,16 +295,15 @@ static void publish_residents(struct room *r) {
     json_obj(&w);
     json_key(&w, "model"), json_str(&w, r->model ? r->model : "");
     json_key(&w, "agents"), json_obj(&w);
-    uint64_t n = 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->seq && !spoken_for(r, t->seq)) n += resident_write(r, &w, t->seq);
+        resident_write(r, &w, t->seq);
     }
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (!spoken_for(r, s)) n += resident_write(r, &w, s);
+        resident_write(r, &w, s);
     }
     json_end(&w);
     json_end(&w);
-    atomic_store(&r->stats->agents_resident, n);
+    atomic_store(&r->stats->agents_resident, count_residents(r));
     job->text = buf_take_string(&text);
     if (!job->text || !room_post_job(r, job)) return; /* the job is gone either way; next turn again */
     r->residents_changed = false;
@@ -275,6 +318,7 @@ static void publish_stats(struct room *r) {
 
 void room_send_stats(struct room *r) {
     publish_stats(r);
+    atomic_store(&r->stats->agents_resident, count_residents(r));
     seat_stats_send(r->stats, r->out);
 }
 

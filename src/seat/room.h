@@ -29,7 +29,10 @@
 #define ONE_SHOT_TOKENS_MAX                                                                                  \
     4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
-#define RECENT_CHAINS 16    /* nobody's conversations, remembered for the splice of their next prompt */
+#define ASK_SECONDS_MAX                                                                                      \
+    5 /* a stream waits so long for what the store knows (CHAINS, PLAN): a disk that hangs never says it */
+#define BLOCK_SECONDS_MAX 20 /* and for its next block: those of all streams are 256 MB */
+#define RECENT_CHAINS 16     /* nobody's conversations, remembered for the splice of their next prompt */
 #define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
@@ -98,7 +101,8 @@ struct room {
     uint32_t takes_left;
     bool residents_changed, residents_posted;
     int64_t save_again_ns, save_again_wait_ns; /* when the next idle one that is not saved is tried again */
-    uint64_t written_blocks, written_bytes, left_unsaved; /* since the eviction began */
+    uint32_t opening;                          /* of the store, as the last answer says */
+    uint64_t written_blocks, written_bytes;    /* since the eviction began */
     struct {
         int32_t *tokens;
         uint32_t n;
@@ -122,7 +126,9 @@ bool room_post_job(struct room *r, struct disk_job *job);
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
 bool room_leave(struct room *r,
-                struct sequence *s);    /* saved and dropped; false: not all could be posted yet */
+                struct sequence *s); /* saved and dropped; false: not all could be posted yet */
+/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. */
+bool room_may_wait(struct sequence *s);
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */
 void room_send_stats(struct room *r);
@@ -154,6 +160,7 @@ bool restore_step(struct room *r);
 /* A restore that failed: counted; the store is asked once more, the second time t goes on cold. */
 void restore_fail(struct room *r, struct stream *t, enum err err, const char *what);
 void restore_again(struct room *r, struct stream *t); /* from empty cells */
+void restore_count_failure(struct room *r, const struct stream *t, enum err err, const char *what);
 
 /* follow.c */
 void follow_begin(struct room *r,

@@ -32,6 +32,7 @@ void room_drop_all(struct room *r, enum err err) {
     }
     room_reap(r); /* samplers and parsers must not outlive their model */
     LIST_EACH(&r->idle, struct sequence, node, s) {
+        save_say_lost(r, s);
         sequence_drop(r, s);
     }
 }
@@ -358,7 +359,7 @@ void room_op_begin(struct room *r, enum msg_type type, uint64_t op) {
         return;
     }
     room_park_all(r);
-    r->written_blocks = r->written_bytes = r->left_unsaved = 0;
+    r->written_blocks = r->written_bytes = 0;
     r->op = (struct room_op){.step = STEP_SAVE, .type = type, .op = op};
 }
 
@@ -383,13 +384,14 @@ static bool all_saved(struct room *r) {
     return true;
 }
 
-static void drop_idle(struct room *r) {
+/* Returns how many agents that cost their last turn though the disk thread knows nothing of it: without a cache all. */
+static uint64_t drop_idle(struct room *r) {
+    uint64_t n = 0;
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        bool posted = !save_is_behind(s); /* what the disk refused the disk thread has counted */
-        if (!posted) log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
-        if (s->agent[0] && (!posted || !r->cache_on)) r->left_unsaved++;
+        n += s->agent[0] && !r->cache_on;
         sequence_drop(r, s);
     }
+    return n;
 }
 
 static void flushed(struct room *r) {
@@ -401,7 +403,7 @@ static void flushed(struct room *r) {
         r->op.step = STEP_SAVE;
         return;
     }
-    drop_idle(r);
+    uint64_t unsaved = atomic_load(&r->stats->unsaved_agents) + drop_idle(r);
     if (r->op.type == MSG_TYPE_STOP) {
         struct disk_job *job = disk_job_new(DISK_CLOSE, 0);
         r->op.step = STEP_WAIT_CLOSE;
@@ -409,11 +411,10 @@ static void flushed(struct room *r) {
         r->op.step = STEP_SAVE; /* no memory: next turn */
         return;
     }
-    struct msg m = {.type = MSG_TYPE_EVICTED,
-                    .evicted = {.op = r->op.op,
-                                .blocks = r->written_blocks,
-                                .bytes = r->written_bytes,
-                                .unsaved = atomic_load(&r->stats->unsaved_agents) + r->left_unsaved}};
+    struct msg m = {
+        .type = MSG_TYPE_EVICTED,
+        .evicted = {
+            .op = r->op.op, .blocks = r->written_blocks, .bytes = r->written_bytes, .unsaved = unsaved}};
     r->op = (struct room_op){0};
     outbox_send(r->out, &m);
 }
@@ -421,6 +422,9 @@ static void flushed(struct room *r) {
 void room_op_step(struct room *r) {
     if (r->op.step == STEP_WAIT_HASH && r->hash_known) configure_tag(r);
     if (r->op.step != STEP_SAVE || !all_posted(r)) return;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        save_say_lost(r, s); /* given up */
+    }
     r->op.flush_serial = ++r->last_serial;
     struct disk_job *job = disk_job_new(DISK_FLUSH, r->op.flush_serial);
     if (job && room_post_job(r, job)) r->op.step = STEP_WAIT_FLUSH;

@@ -36,6 +36,7 @@ static struct disk_job *put_new(const struct room *r, const struct sequence *s, 
     job->n_tokens = n;
     job->first_pos = first;
     job->parent = sequence_parent(s, first / BLOCK_TOKENS);
+    if (n == BLOCK_TOKENS) job->name = s->blocks[first / BLOCK_TOKENS].name;
     job->leaving = leaving;
     if (job->model && job->agent && job->tokens) return job;
     disk_job_free(job);
@@ -56,7 +57,8 @@ static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, ui
                        : engine_block_take(r->engine, s->slot, (int32_t)first, (int32_t)(first + n), parts,
                                            &job->base, &job->window_part, &from);
     if (err) {
-        log_error("seat.take", "err=%s pos=%u", err_name(err), first);
+        static struct log_limit limit = LOG_LIMIT(3);
+        if (log_limit_pass(&limit)) log_error("seat.take", "err=%s pos=%u", err_name(err), first);
         disk_job_free(job);
         return false;
     }
@@ -161,6 +163,22 @@ static bool save_note(struct room *r, struct sequence *s) {
     return true;
 }
 
+void save_say_lost(struct room *r, const struct sequence *s) {
+    if (!r->cache_on || !s->agent[0] || s->noted == s->n_tokens) return;
+    static struct log_limit limit = LOG_LIMIT(20);
+    if (log_limit_pass(&limit))
+        log_warn("seat.leave_unsaved", "agent=%s tokens=%u", log_q(s->agent), s->n_tokens);
+    struct disk_job *job = disk_job_new(DISK_UNSAVED, s->serial);
+    if (!job) return;
+    job->tag = r->tag;
+    job->model = mem_strdup(r->model);
+    job->agent = mem_strdup(s->agent);
+    if (job->model && job->agent)
+        (void)room_post_job(r, job);
+    else
+        disk_job_free(job);
+}
+
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!r->cache_on) return true;
     sequence_name(r, s);
@@ -185,16 +203,11 @@ void save_probe(struct room *r, struct sequence *s) {
 
 bool save_is_done(const struct room *r, const struct sequence *s) {
     if (s->n_posted > 0 || s->noted != s->n_tokens || s->n_tokens == 0) return false;
+    if (s->n_tokens % BLOCK_TOKENS != 0 && s->tail_saved != s->n_tokens)
+        return false; /* its window part was refused */
     for (uint32_t k = 0; k < s->n_blocks; k++)
         if (parts_missing(r, s, k, SAVE_TURN)) return false;
     return true;
-}
-
-bool save_is_behind(const struct sequence *s) {
-    if (s->n_blocks < s->n_tokens / BLOCK_TOKENS) return true;
-    for (uint32_t k = 0; k < s->n_blocks; k++)
-        if (s->blocks[k].base == BLOCK_DIRTY) return true;
-    return false;
 }
 
 /* Window parts of the full blocks for a resume here, or one token before. All or nothing: a window that is not whole is no
@@ -244,7 +257,9 @@ void save_restore_point(struct room *r, struct sequence *s) {
     if (!s->agent[0] && !s->shared) return;
     sequence_name(r, s);
     if (refused_from(s, SAVE_FILLED) < s->n_blocks) return;
-    (void)save_windows(r, s);
+    uint32_t first = window_needed_from(r, s->n_tokens) / BLOCK_TOKENS;
+    /* The store takes nothing whose parent was not posted. */
+    s->filled_unsaved = !save_blocks(r, s, first, SAVE_FILLED) || !save_windows(r, s);
 }
 
 /* ---- answers ---- */
@@ -257,6 +272,16 @@ static enum block_save refused_below(const struct sequence *s, uint32_t k) {
     return BLOCK_SAVED;
 }
 
+static void note_written(struct room *r, struct sequence *s, const struct disk_job *job) {
+    r->residents_changed = true;
+    if (!job->err || s->noted != job->n_chain) return;
+    bool refused = refused_below(s, job->n_chain / BLOCK_TOKENS) != BLOCK_SAVED ||
+                   (job->n_chain % BLOCK_TOKENS != 0 && s->tail_saved != job->n_chain);
+    if (job->err == ERR_NOT_FOUND && !refused)
+        sequence_forget_saved(s); /* the store lost what the name is for: the whole chain goes again */
+    s->noted = 0;                 /* again at the next turn's end, or when it leaves */
+}
+
 void save_written(struct room *r, const struct disk_job *job) {
     if (!job->err && job->written > 0) {
         r->written_blocks++;
@@ -267,13 +292,13 @@ void save_written(struct room *r, const struct disk_job *job) {
     if (!s) return;
     must(s->n_posted > 0);
     if (--s->n_posted == 0) r->residents_changed = true;
+    /* DELETED (disk_worker.c): s was told before, and has forgotten; but not when it had become another agent's. */
+    if (job->err == ERR_CANCELED && strcmp(s->agent, job->agent) != 0) sequence_forget_saved(s);
     if (job->kind == DISK_NOTE) {
-        if (job->err && s->noted == job->n_chain)
-            s->noted = 0; /* again at the next turn's end, or when it leaves */
-        r->residents_changed = true;
+        note_written(r, s, job);
         return;
     }
-    if (job->err == ERR_CANCELED) return; /* DELETED (disk_worker.c): s was told before, and has forgotten */
+    if (job->err == ERR_CANCELED) return;
     enum block_save now = !job->err ? BLOCK_SAVED : job->err == ERR_LIMIT ? BLOCK_LATER : BLOCK_FAILED;
     uint32_t k = job->first_pos / BLOCK_TOKENS;
     /* The sequence may have been cut and filled with other tokens since. */

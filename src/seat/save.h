@@ -2,7 +2,7 @@
  * work (1-3 ms), writing it is not. Named rules:
  *   BOUNDED     at most DIRTY_BYTES_MAX wait for the disk. What does not fit stays in the cells and is taken later:
  *               next turn of the loop, end of the turn, eviction.
- *   ONCE        a part that was posted or came from the disk is never posted again.
+ *   ONCE        a part that was posted or came from the disk is never posted again, unless the store has lost it.
  *   NOBODY      an unnamed sequence is written on its second use or when its model leaves; if its place is needed before, it is
  *               dropped.
  *   WINDOW      window parts are taken only at restore points: end of a turn, end of a prompt, every RESTORE_POINT_BLOCKS
@@ -31,10 +31,10 @@ struct stream;
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
 /* Posts one thing of what save_sequence(SAVE_TURN) would post: does the disk take it? */
 void save_probe(struct room *r, struct sequence *s);
+/* s is about to be dropped: what was not posted is lost, and the disk thread hears whose it was. */
+void save_say_lost(struct room *r, const struct sequence *s);
 /* All of s is on the disk, and the disk has said so. */
 bool save_is_done(const struct room *r, const struct sequence *s);
-/* Full blocks of it were never given to the disk thread. */
-bool save_is_behind(const struct sequence *s);
 /* s has just been read up to a restore point (save_next_restore_point()): window parts for a resume there. */
 void save_restore_point(struct room *r, struct sequence *s);
 /* The prompt of s is read, nothing is generated yet: full blocks, and all that a retry needs to go on from here. What does

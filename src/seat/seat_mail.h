@@ -41,6 +41,7 @@ enum disk_job_kind {
     DISK_GET,           /* tag, block, its tokens -> base, window_part */
     DISK_PUT,           /* a block -> err, written */
     DISK_NOTE,          /* tag, model, agent, leaf, n_chain, pinned */
+    DISK_UNSAVED,       /* tag, model, agent: of its last turn something was never posted, and is lost */
     DISK_RESIDENTS,     /* text: JSON {"agent": saved, ...} of the seated model, for queries */
     DISK_FLUSH,         /* all before it is done */
     DISK_CLOSE          /* the store is closed */
@@ -65,13 +66,15 @@ struct disk_job {
     uint32_t token_cost; /* SELF_TEST_GET: millions of parameters; 0: not known */
     uint32_t index;      /* GET: of the plan's blocks */
     struct store_plan_block block;
-    struct block_name parent, leaf;
+    struct block_name name, parent, leaf; /* name: of a full block */
     uint32_t first_pos, window_from, n_chain;
     bool leaving, pinned, has_base, has_window;
     struct buf base, window_part; /* PUT: to write; GET: what was read */
     uint64_t dirty_bytes;         /* PUT: what it added to the gauge */
 
-    enum err err; /* answers */
+    uint32_t
+        opening; /* answers: how often the store has been opened: of another number it may be another one */
+    enum err err;
     const char *reason;
     char why[256];
     bool yes, spec_known;

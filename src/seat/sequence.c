@@ -23,6 +23,7 @@ struct sequence *sequence_new(struct room *r, const char *agent, uint32_t n_bloc
     s->slot = slot_take(r);
     s->serial = ++r->last_serial;
     s->running = true;
+    r->residents_changed = true;
     if (s->agent && s->slot >= 0 && sequence_hold(r, s, n_blocks)) return s;
     sequence_drop(r, s);
     return NULL;

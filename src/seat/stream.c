@@ -237,11 +237,10 @@ void stream_drop_sequence(struct room *r, struct stream *t) {
     if (t->seq) sequence_drop(r, TAKE(t->seq));
 }
 
-/* The sequence rests with what is in its cells; half a restore is worth nothing, nor is what was taken over so far: its
- * leader and the store have it. */
+/* The sequence rests with what is in its cells; half a restore is worth nothing. (In FOLLOW it may have tokens that are nowhere else.) */
 static void give_back(struct room *r, struct stream *t) {
     if (!t->seq) return;
-    if (t->state < STREAM_PREFILL || t->seq->n_tokens == 0) {
+    if (t->state < STREAM_FOLLOW || t->seq->n_tokens == 0) {
         stream_drop_sequence(r, t);
         return;
     }

@@ -8,7 +8,7 @@
  *   DECODE   one token a step
  *   ENDED    its one end answer (DONE, FAILED, PARKED) was sent; it is freed at the end of the turn
  * LOOKUP -> QUEUED -> PLAN -> RESTORE -> FOLLOW -> PREFILL -> DECODE, each may be skipped but for PREFILL; PLAN again at most once after a
- * failed restore, and when the leader is lost on a model with a window; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
+ * failed restore, and when the leader of a stored sequence is lost on a model with a window; any -> ENDED. Only stream_set_state() moves it. Thread: the engine's. */
 #ifndef HOTSEAT_SEAT_STREAM_H
 #define HOTSEAT_SEAT_STREAM_H
 
@@ -50,6 +50,7 @@ struct stream {
     struct disk_job *ready[RESTORE_AHEAD_BLOCKS]; /* read blocks, at index % RESTORE_AHEAD_BLOCKS */
     uint32_t next_get, next_put;
     uint64_t restore_serial; /* answers of an attempt that was given up bear another one */
+    int64_t asked_ns;        /* PLAN, RESTORE: when the disk was asked, or last gave a block */
     uint32_t n_spliced;      /* tokens of the prompt taken from a known conversation */
     uint64_t leader;         /* FOLLOW: serial of the sequence whose blocks it waits for, up to follow_to */
     uint32_t follow_to;

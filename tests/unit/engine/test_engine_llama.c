@@ -273,6 +273,47 @@ START_TEST(test_blocks_of_a_ring_that_wrapped) {
 }
 END_TEST
 
+/* A window that was put behind a gap is no window in the gap: what lies before it must not stand for it. */
+START_TEST(test_a_gap_below_the_window_is_seen) {
+    struct engine *e = load(GEMMA, NULL);
+    configure(e, 4096);
+    enum { FIRST = 640, END = 7 * BLOCK_TOKENS };
+    int32_t *ids = text_tokens(e, END), lowest = END - 512 + 1, from = -1;
+    decode(e, ids, 0, FIRST, 1); /* a conversation with its window */
+    decode(e, ids, 0, END, 0);   /* and one that has read on */
+    struct buf base = BUF(64u << 20), window = BUF(64u << 20);
+    for (int32_t p0 = FIRST, p1; p0 < END; p0 = p1) {
+        p1 = (p0 / BLOCK_TOKENS + 1) * BLOCK_TOKENS;
+        buf_clear(&base), buf_clear(&window);
+        ck_assert_int_eq(
+            engine_block_take(e, 0, p0, p1, ENGINE_PART_BASE | ENGINE_PART_WINDOW, &base, &window, &from),
+            ERR_OK);
+        ck_assert_int_eq(
+            engine_block_put(e, 1, p0, p1, base.data, base.size, window.data, p1 > lowest ? window.size : 0),
+            ERR_OK);
+    }
+    uint64_t one = 0, two = 1;
+    ck_assert_int_eq(engine_kv_hash(e, 0, END, &one), ERR_OK);
+    ck_assert_int_eq(engine_kv_hash(e, 1, END, &two), ERR_OK);
+    ck_assert(one == two);
+    buf_clear(&window); /* of this block the old window holds the first 128 positions */
+    ck_assert_int_eq(engine_block_take(e, 1, 512, 768, ENGINE_PART_WINDOW, &base, &window, &from), ERR_OK);
+    ck_assert_int_eq(from, 768);
+    ck_assert(!engine_seq_rm(e, 1, 1100, -1));
+    ck_assert(!engine_seq_rm(e, 1, lowest + 256, -1));
+    ck_assert(engine_seq_rm(e, 1, END - 1, -1));
+    decode(e, ids, END - 1, END, 1);
+    ck_assert_int_eq(engine_kv_hash(e, 1, END - 1, &two), ERR_OK);
+    ck_assert(engine_seq_rm(e, 1, 0, -1)); /* and what comes later has no gap */
+    decode(e, ids, 0, FIRST, 1);
+    ck_assert(engine_seq_rm(e, 1, FIRST - 200, -1));
+    buf_free(&base);
+    buf_free(&window);
+    mem_free(ids);
+    engine_free(e);
+}
+END_TEST
+
 /* Every KV type has its own layout of rows, and repacked weights compute elsewhere. */
 START_TEST(test_every_kv_type) {
     for (int repack = 0; repack < 2; repack++) {
@@ -451,6 +492,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(t, test_self_test_leaves_it_empty, 0, N_MODELS);
     tcase_add_test(t, test_window_that_moved_on);
     tcase_add_test(t, test_blocks_of_a_ring_that_wrapped);
+    tcase_add_test(t, test_a_gap_below_the_window_is_seen);
     tcase_add_loop_test(t, test_every_kv_type, 0, 6);
     suite_add_tcase(s, t);
     t = tcase_create("life");

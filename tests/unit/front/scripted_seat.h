@@ -9,6 +9,7 @@
  *           "life=50"     the process ends when this stream has brought 50 tokens in it
  *           "stuck"       is not parked, and PARK gets no answer
  *           "dirty"       STOP is not answered: STATS say the same dirty bytes for ever
+ *           "counts"      figures of 5, 9, 7 and 10 restores: the third are older ones that come late
  *           "hinted"      the first token's text is the agent that READ_AHEAD named last
  *   agent   "never"       a question about it is not answered
  *   model   "killed..."   SIGKILL while it is measured   "killonce..."   the same, once for the word
@@ -114,6 +115,9 @@ static inline void scripted_submit(struct scripted_seat *s, const struct msg_sub
         .id = m->request, .at = m->replay.n, .replayed = m->replay.n, .since_ns = clock_now_ns()};
     snprintf(t->prompt, sizeof t->prompt, "%.*s", (int)m->prompt.size, (const char *)m->prompt.data);
     if (strstr(t->prompt, "dirty")) s->dirty = true;
+    static const uint64_t counts[] = {5, 9, 7, 10};
+    for (int i = 0; i < 4 && strstr(t->prompt, "counts"); i++)
+        scripted_say(s, (struct msg){.type = MSG_TYPE_STATS, .stats.restores = counts[i]});
     scripted_say(s, (struct msg){.type = MSG_TYPE_STARTED,
                                  .started = {.request = t->id, .prompt_tokens = 7, .cached_tokens = 5}});
 }

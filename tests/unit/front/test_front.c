@@ -47,6 +47,15 @@ START_TEST(who_waits_is_read_ahead_while_the_model_loads) {
 }
 END_TEST
 
+START_TEST(figures_that_come_late_count_nothing_twice) {
+    ready("");
+    ask(1, "a", "n=1 counts");
+    ck_assert_int_eq(ended(1).err, ERR_OK);
+    ck_assert_int_eq(metric(METRIC_RESTORES), 10);
+    close_front();
+}
+END_TEST
+
 START_TEST(models_that_can_not_be_seated) {
     ready("");
     ask(1, "dies", "n=1");
@@ -311,6 +320,7 @@ int main(int argc, char **argv) {
     const TTest *const tests[] = {answers,
                                   another_model_gets_its_turn,
                                   who_waits_is_read_ahead_while_the_model_loads,
+                                  figures_that_come_late_count_nothing_twice,
                                   models_that_can_not_be_seated,
                                   a_stream_outlives_its_seat,
                                   a_decode_that_hangs_is_ended,

@@ -66,6 +66,25 @@ START_TEST(whose_chains_are_asked_for_is_noted_before) {
 }
 END_TEST
 
+/* A follower's blocks hang below those of its leader, which nobody asks for. */
+START_TEST(before_a_write_its_parent_is_written) {
+    struct block_name names[] = {{.h = {{1}}}, {.h = {{2}}}, {.h = {{3}}}};
+    for (int only_the_note = 0; only_the_note < 2; only_the_note++) {
+        struct disk_job *c = put(3, "cid", b_tokens, 0), *w0 = put(1, "ann", a_tokens, 0),
+                        *w1 = put(1, "ann", a_tokens, 256), *w2 = put(1, "ann", a_tokens, 512),
+                        *f = only_the_note ? NULL : put(2, "bob", b_tokens, 512),
+                        *note = job(DISK_NOTE, 2, "bob", NULL, 0, 0),
+                        *chains = job(DISK_CHAINS, 9, "bob", NULL, 0, 0);
+        w0->name = w1->parent = names[0];
+        w1->name = w2->parent = note->leaf = names[1];
+        if (f) f->parent = names[1], f->name = note->leaf = names[2];
+        next_is(w0), next_is(w1);
+        if (f) next_is(f);
+        next_is(note), next_is(chains), next_is(c), next_is(w2), next_is(NULL);
+    }
+}
+END_TEST
+
 START_TEST(another_models_blocks_are_not_its_own) {
     struct disk_job *w = put(1, "ann", a_tokens, 0), *plan = job(DISK_PLAN, 9, "ann", a_tokens, 0, 600);
     plan->tag.b[0] = 1;
@@ -119,6 +138,7 @@ int main(void) {
     tcase_add_test(t, reads_go_first);
     tcase_add_test(t, what_a_plan_needs_is_written_before_it);
     tcase_add_test(t, whose_chains_are_asked_for_is_noted_before);
+    tcase_add_test(t, before_a_write_its_parent_is_written);
     tcase_add_test(t, another_models_blocks_are_not_its_own);
     tcase_add_test(t, nothing_passes_a_deletion_or_a_flush);
     tcase_add_test(t, writes_wait_until_somebody_waits_for_them);

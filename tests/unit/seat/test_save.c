@@ -1,72 +1,15 @@
 /* What of a sequence is asked for, and what the disk thread's answers make of it: a room without a loop. */
-#include "seat/save.h"
+#include "room_fixture.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
-#include "base/log.h"
-#include "base/mem.h"
-#include "check_run.h"
-#include "gguf_tiny.h"
-#include "seat/room.h"
-
-static struct room *room;
-static struct seat_stats stats;
-static char path[64];
+#include "base/fault.h"
 
 static void set_up(void) {
-    log_open(LOG_ERROR, "test");
-    snprintf(path, sizeof path, "/tmp/test_save_%ld.gguf", (long)getpid());
-    struct gguf_tiny tiny = {.seed = 1, .context = 8192};
-    ck_assert(gguf_tiny_write(path, &tiny));
-    struct room_ports ports = {.stats = &stats};
-    ck_assert_int_eq(engine_open(&ports.engine), ERR_OK);
-    ck_assert_int_eq(outbox_open(&ports.out), ERR_OK);
-    ck_assert_int_eq(mailbox_open(ROOM_INBOX_MAX, &ports.inbox), ERR_OK);
-    ck_assert_int_eq(disk_worker_open(ports.inbox, ports.out, &stats, &ports.disk), ERR_OK);
-    ck_assert_int_eq(room_open(&ports, &room), ERR_OK);
-    char why[512];
-    struct engine_load_params load = {
-        .path = path, .kv = KV_Q8_0, .template_family = "", .template_source = ""};
-    ck_assert_int_eq(engine_load(room->engine, &load, &room->info, why, sizeof why), ERR_OK);
-    struct engine_context_params context = {.n_cells = 4096, .n_seqs = 4, .n_batch = BATCH_TOKENS};
-    uint64_t compute;
-    ck_assert_int_eq(engine_configure(room->engine, &context, &compute, why, sizeof why), ERR_OK);
-    room->state = ROOM_READY;
-    room->model = mem_strdup("a");
-    room->pool = (struct block_pool){.n_blocks = 16, .n_free = 16, .n_seqs = 4, .context = 4096};
-    room->cache_on = true;
+    room_set_up(0);
 }
 
-static void tear_down(void) {
-    disk_worker_stop(room->disk);
-    for (struct mail *m; (m = mailbox_take(room->inbox, 0));) mail_free(m);
-    disk_worker_free(room->disk);
-    mailbox_free(room->inbox);
-    outbox_free(room->out);
-    struct engine *engine = room->engine;
-    room_free(room);
-    engine_free(engine);
-    unlink(path);
-}
-
-/* A sequence of 1,100 tokens: four blocks and a tail. */
+/* Four blocks and a tail. */
 static struct sequence *sequence(void) {
-    struct sequence *s = sequence_new(room, "ann", 5);
-    ck_assert_ptr_nonnull(s);
-    static struct engine_item items[BATCH_TOKENS];
-    static int32_t tokens[BATCH_TOKENS];
-    for (uint32_t at = 0, n; at < 1100; at += n) {
-        n = 1100 - at < BATCH_TOKENS ? 1100 - at : BATCH_TOKENS;
-        for (uint32_t i = 0; i < n; i++) {
-            tokens[i] = 32 + (int32_t)(at + i) % 90;
-            items[i] = (struct engine_item){.token = tokens[i], .pos = (int32_t)(at + i), .seq = s->slot};
-        }
-        ck_assert_int_eq(engine_decode(room->engine, items, n), ERR_OK);
-        sequence_append(s, tokens, n);
-    }
-    sequence_name(room, s);
-    return s;
+    return sequence_of("ann", 1100);
 }
 
 START_TEST(behind_a_refused_block_nothing_is_asked_for) {
@@ -152,15 +95,144 @@ START_TEST(who_is_saved_makes_place_before_who_is_not) {
 }
 END_TEST
 
+/* The answer to a job of s, as the disk thread would give it. */
+static void answer(struct sequence *s, struct disk_job job) {
+    job.owner = s->serial;
+    if (!job.agent) job.agent = s->agent;
+    s->n_posted++;
+    save_written(room, &job);
+}
+
+static struct sequence *saved_sequence(void) {
+    struct sequence *s = sequence();
+    for (uint32_t k = 0; k < s->n_blocks; k++) s->blocks[k].base = BLOCK_SAVED;
+    s->tail_saved = s->noted = s->n_tokens;
+    sequence_rest(room, s);
+    return s;
+}
+
+START_TEST(a_name_whose_chain_is_lost_is_written_anew) {
+    struct sequence *s = saved_sequence();
+    answer(s, (struct disk_job){.kind = DISK_NOTE, .n_chain = 1100, .err = ERR_NOT_FOUND});
+    ck_assert_int_eq(s->blocks[0].base, BLOCK_DIRTY); /* else the name would be refused again and again */
+    ck_assert_uint_eq(s->tail_saved, 0);
+    s = saved_sequence();
+    s->blocks[2].base = BLOCK_LATER; /* AFTER: no wonder */
+    answer(s, (struct disk_job){.kind = DISK_NOTE, .n_chain = 1100, .err = ERR_NOT_FOUND});
+    ck_assert_int_eq(s->blocks[0].base, BLOCK_SAVED);
+    ck_assert_uint_eq(s->noted, 0);
+    s = saved_sequence();
+    s->tail_saved = 0;
+    answer(s, (struct disk_job){.kind = DISK_NOTE, .n_chain = 1100, .err = ERR_NOT_FOUND});
+    ck_assert_int_eq(s->blocks[0].base, BLOCK_SAVED);
+    answer(s, (struct disk_job){.kind = DISK_NOTE, .n_chain = 700, .err = ERR_NOT_FOUND}); /* an older name */
+    ck_assert_int_eq(s->blocks[0].base, BLOCK_SAVED);
+}
+END_TEST
+
+START_TEST(what_was_deleted_with_its_first_agent_is_written_anew) {
+    struct sequence *s = saved_sequence();
+    s->blocks[1].base = BLOCK_POSTED;
+    struct disk_job put = {
+        .kind = DISK_PUT, .first_pos = 256, .n_tokens = 256, .has_base = true, .err = ERR_CANCELED};
+    put.tokens = s->tokens + 256;
+    answer(s, put); /* hers: she was told */
+    ck_assert_int_eq(s->blocks[1].base, BLOCK_POSTED);
+    put.agent = (char *)(uintptr_t) "bob"; /* his, until she took it over */
+    answer(s, put);
+    ck_assert_int_eq(s->blocks[1].base, BLOCK_DIRTY);
+}
+END_TEST
+
+START_TEST(a_tail_without_its_window_is_not_done) {
+    struct sequence *s = saved_sequence();
+    ck_assert(save_is_done(room, s));
+    answer(s, (struct disk_job){.kind = DISK_PUT,
+                                .first_pos = 1024,
+                                .n_tokens = 76,
+                                .tokens = s->tokens + 1024,
+                                .has_base = true,
+                                .has_window = true,
+                                .err = ERR_DISK_FULL}); /* the base part is there, and the name */
+    answer(s, (struct disk_job){.kind = DISK_NOTE, .n_chain = 1100});
+    ck_assert(!save_is_done(room, s));
+}
+END_TEST
+
+START_TEST(a_restore_point_posts_parents_first) {
+    static uint32_t seen[16];
+    uint32_t n = 0;
+    struct sequence *s = sequence_of("ann", 1024); /* a window of 128: in the last block only */
+    save_step_begin(room);
+    save_restore_point(room, s);
+    uint32_t posted = room->n_jobs;
+    while (n < posted) {
+        struct mail *mail = mailbox_take(room->inbox, NS_PER_S);
+        ck_assert_ptr_nonnull(mail);
+        struct disk_job *job = CONTAINER_OF(mail, struct disk_job, mail);
+        ck_assert_int_eq(job->kind, DISK_PUT);
+        seen[n++] = job->first_pos;
+        mail_free(mail);
+    }
+    ck_assert_uint_eq(n, 4); /* the last one with its window part */
+    for (uint32_t i = 0; i < 4; i++) ck_assert_uint_eq(seen[i], i * BLOCK_TOKENS);
+    sequence_drop(room, s);
+}
+END_TEST
+
+START_TEST(without_room_for_the_parents_there_is_no_restore_point) {
+    struct sequence *s = sequence_of("ann", 1024);
+    atomic_store(&stats.dirty_bytes, DIRTY_BYTES_MAX);
+    save_step_begin(room);
+    save_restore_point(room, s);
+    ck_assert_uint_eq(room->n_jobs, 0);
+    ck_assert(s->filled_unsaved); /* at the next step */
+    atomic_store(&stats.dirty_bytes, 0);
+    sequence_drop(room, s);
+}
+END_TEST
+
+START_TEST(what_leaves_unsaved_is_said) {
+    struct sequence *s = saved_sequence();
+    ck_assert(room_leave(room, s));
+    ck_assert_uint_eq(room->n_jobs, 0);
+    s = saved_sequence();
+    s->noted = s->tail_saved = 0;
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0), ERR_OK);
+    ck_assert(!room_leave(room, s));
+    s->leave_since_ns -= (LEAVE_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(room_leave(room, s));
+    ck_assert_uint_eq(room->n_jobs, 1);
+    struct mail *mail = mailbox_take(room->inbox, NS_PER_S);
+    struct disk_job *job = CONTAINER_OF(mail, struct disk_job, mail);
+    ck_assert_int_eq(job->kind, DISK_UNSAVED);
+    ck_assert_str_eq(job->agent, "ann");
+    mail_free(mail);
+}
+END_TEST
+
+static void set_up_window(void) {
+    room_set_up(128);
+}
+
 int main(void) {
     Suite *suite = suite_create("save");
     TCase *t = tcase_create("save");
     tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
-    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_test(t, behind_a_refused_block_nothing_is_asked_for);
     tcase_add_test(t, a_probe_is_one_thing);
     tcase_add_test(t, a_parent_that_was_refused_is_not_lost);
     tcase_add_test(t, who_is_saved_makes_place_before_who_is_not);
+    tcase_add_test(t, a_name_whose_chain_is_lost_is_written_anew);
+    tcase_add_test(t, what_was_deleted_with_its_first_agent_is_written_anew);
+    tcase_add_test(t, a_tail_without_its_window_is_not_done);
+    tcase_add_test(t, what_leaves_unsaved_is_said);
+    suite_add_tcase(suite, t);
+    t = tcase_create("window");
+    tcase_add_checked_fixture(t, set_up_window, room_tear_down);
+    tcase_add_test(t, a_restore_point_posts_parents_first);
+    tcase_add_test(t, without_room_for_the_parents_there_is_no_restore_point);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

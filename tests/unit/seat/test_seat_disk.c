@@ -405,6 +405,96 @@ START_TEST(all_of_the_cache_is_deleted_while_it_scans) {
 }
 END_TEST
 
+/* ---- more of disks that fail, and what is listed ---- */
+
+START_TEST(what_was_in_a_folder_that_vanished_is_written_anew) { /* 14: also of those that ask for nothing */
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s/cache", client_dir);
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    ck_assert_int_eq(system(command), 0);
+    say(c, "bob", 1400); /* it is noticed, and the folder made anew */
+    WITHIN(c, 20, saved(c, "bob") == 1);
+    WITHIN(c, 20, saved(c, "ann") == 1);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "ann", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_tail_that_was_given_up_is_lost) { /* 13 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    char *talk = join(prompt_of("ann", 600), "", "");
+    struct answer *a = client_ask(c, client_text("ann", talk, 20));
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_fault(c, "block_take_fail", -1, 0);
+    char *more = join(talk, text_of(a), " And then?");
+    client_ask(c, client_text("ann", more, 20)); /* no block is filled by it */
+    ck_assert_uint_eq(client_leave(c).unsaved, 1);
+    ck_assert_int_eq(saved(c, "ann"), 0);
+    WITHIN(c, 3, c->stats.unsaved_agents == 1);
+    client_fault(c, "block_take_fail", 0, 0);
+    free(talk), free(more);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(who_has_a_part_unsaved_is_not_saved) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "decode_slow", -1, 20);
+    struct answer *a = client_submit(c, client_text("ann", "a long one [[len=250]]", 300));
+    while (a->n_tokens < 2) ck_assert(client_step(c));
+    client_ask(
+        c, client_text("ann", "quite another thing [[len=3]]", 20)); /* the newer one, and saved at once */
+    for (int i = 0; i < 2; i++) {
+        wait_stats(c, 1);
+        ck_assert_int_eq(saved(c, "ann"), 0);
+        ck_assert(!a->ended);
+    }
+    client_finish(c, a);
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(who_was_deleted_is_not_listed) { /* though the engine thread is busy, and has not heard of it */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    say(c, "ann", 600);
+    ck_assert_uint_eq(c->stats.agents_resident, 1); /* LAST WORD */
+    WITHIN(c, 5, saved(c, "ann") == 1);
+    client_fault(c, "decode_slow", -1, 1500);
+    struct answer *b = client_submit(c, client_text("bob", "hello [[len=3]]", 5));
+    while (!b->started) ck_assert(client_step(c));
+    usleep(200000);
+    json_free(query(c, MSG_QUERY_AGENT_DELETE, "ann"));
+    ck_assert_int_eq(saved(c, "ann"), -1);
+    client_fault(c, "decode_slow", 0, 0);
+    client_finish(c, b);
+    ck_assert_int_eq(saved(c, "ann"), -1);
+    WITHIN(c, 5, saved(c, "bob") == 1);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_disk_that_hangs_is_not_waited_for) { /* C6 */
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    client_fault(c, "disk_slow", -1, 8000); /* a block takes several calls */
+    say(c, "ann", 600);
+    usleep(200000); /* its first block is being written */
+    int64_t began = clock_now_ns();
+    say(c, "bob", 600);
+    ck_assert_int_lt(clock_now_ns() - began, 14 * NS_PER_S); /* the splice and the plan */
+    client_fault(c, "disk_slow", 0, 0);
+    ck_assert_uint_ge(cached_later(c, MODEL_A, "bob", 600), 512);
+    client_stop(c);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("seat_disk");
     TCase *t = tcase_create("seat_disk");
@@ -425,7 +515,12 @@ int main(void) {
                                   what_is_said_while_it_scans_is_saved_when_it_is_over,
                                   a_model_that_leaves_while_it_scans_leaves_nothing_behind,
                                   a_deletion_while_it_scans_is_of_all,
-                                  all_of_the_cache_is_deleted_while_it_scans};
+                                  all_of_the_cache_is_deleted_while_it_scans,
+                                  what_was_in_a_folder_that_vanished_is_written_anew,
+                                  a_tail_that_was_given_up_is_lost,
+                                  who_has_a_part_unsaved_is_not_saved,
+                                  who_was_deleted_is_not_listed,
+                                  a_disk_that_hangs_is_not_waited_for};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

@@ -1,0 +1,95 @@
+/* A disk that hangs holds nobody up for longer than it says in room.h: a room without a loop. */
+#include "room_fixture.h"
+
+#include "base/fault.h"
+
+static void set_up(void) {
+    room_set_up(0);
+}
+
+START_TEST(who_can_not_be_saved_is_not_waited_for_without_end) {
+    struct sequence *s = sequence_of("ann", 1100);
+    sequence_rest(room, s);
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0), ERR_OK);
+    struct stream *t = stream_of("ann", 1050, NULL), *behind = stream_of("bob", 10, NULL);
+    ck_assert(!admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_QUEUED);
+    s->leave_since_ns -= (LEAVE_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    ck_assert_int_eq(behind->state, STREAM_PLAN); /* IN ORDER */
+    ck_assert_uint_eq(room->idle.count, 1);       /* and nothing was lost */
+    ck_assert_uint_eq(s->n_tokens, 1100);
+    t->asked_ns -= (ASK_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(restore_step(room));
+    ck_assert_int_eq(t->state, STREAM_FOLLOW); /* the cells are as good as ever */
+    ck_assert_uint_eq(t->leader, s->serial);
+    ck_assert_int_eq(behind->state, STREAM_PLAN);
+}
+END_TEST
+
+START_TEST(a_plan_that_does_not_come_is_none) {
+    struct stream *t = stream_of("ann", 600, NULL);
+    ck_assert(admit_step(room));
+    uint64_t serial = t->restore_serial;
+    ck_assert(!restore_step(room));
+    t->asked_ns -= (ASK_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(restore_step(room));
+    ck_assert_int_eq(t->state, STREAM_PREFILL);
+    struct disk_job late = {.kind = DISK_PLAN, .owner = serial, .plan = {.n_tokens = 512, .n_blocks = 2}};
+    restore_planned(room, &late);
+    ck_assert_int_eq(t->state, STREAM_PREFILL);
+}
+END_TEST
+
+START_TEST(blocks_that_do_not_come_are_none) {
+    struct stream *t = stream_of("ann", 600, sequence_new(room, "ann", 3));
+    restore_begin(room, t);
+    struct disk_job plan = {.kind = DISK_PLAN, .owner = t->restore_serial};
+    plan.plan = (struct store_plan){.n_tokens = 512, .n_blocks = 2};
+    plan.plan.blocks = mem_array(2, sizeof *plan.plan.blocks);
+    for (uint32_t i = 0; i < 2; i++)
+        plan.plan.blocks[i] = (struct store_plan_block){.first_pos = i * 256, .n_tokens = 256};
+    restore_planned(room, &plan);
+    ck_assert(!restore_step(room));
+    ck_assert_int_eq(t->state, STREAM_RESTORE);
+    t->asked_ns -= (BLOCK_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(restore_step(room));
+    ck_assert_int_eq(t->state, STREAM_PREFILL);
+    ck_assert_uint_eq(t->seq->n_tokens, 0);
+}
+END_TEST
+
+START_TEST(conversations_that_are_not_named_are_none) {
+    struct msg m = {
+        .submit = {.agent = mem_strdup("ann"), .kind = MSG_KIND_TEXT, .max_tokens = 5, .top_p = 1}};
+    m.submit.prompt = (struct msg_bytes){mem_dup("hello", 5), 5};
+    admit_submit(room, &m.submit);
+    struct stream *t = LIST_ENTRY(list_first(&room->streams), struct stream, node);
+    ck_assert_int_eq(t->state, STREAM_LOOKUP);
+    ck_assert(!admit_step(room));
+    t->arrived_ns -= (ASK_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    struct disk_job late = {.kind = DISK_CHAINS, .owner = t->serial};
+    admit_chains(room, &late);
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("admit");
+    TCase *t = tcase_create("admit");
+    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
+    tcase_add_checked_fixture(t, set_up, room_tear_down);
+    tcase_add_test(t, who_can_not_be_saved_is_not_waited_for_without_end);
+    tcase_add_test(t, a_plan_that_does_not_come_is_none);
+    tcase_add_test(t, blocks_that_do_not_come_are_none);
+    tcase_add_test(t, conversations_that_are_not_named_are_none);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
