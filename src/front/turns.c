@@ -57,3 +57,54 @@ struct turns_decision turns_decide(const struct turns_input *in) {
     if (at <= in->now_ns) return (struct turns_decision){.action = TURNS_SWAP, .target = target};
     return (struct turns_decision){.action = TURNS_WAIT, .until_ns = at, .target = target};
 }
+
+/* ---- the estimate ---- */
+
+static int64_t work_ns(const struct turns_work *w, uint32_t parallel) {
+    return (int64_t)(w->running + w->waiting) * w->service_ns / parallel;
+}
+
+/* Slots come free one after the other, evenly. */
+static int64_t slot_ns(const struct turns_work *w, uint32_t parallel, uint32_t position) {
+    uint32_t free = w->running < parallel ? parallel - w->running : 0;
+    return position <= free ? 0 : (int64_t)(position - free) * w->service_ns / parallel;
+}
+
+/* Of the queues that are still to come: each goes behind the others when it has had its turn. */
+static const struct turns_queue *next_after(const struct turns_input *in, const struct turns_queue *last) {
+    const struct turns_queue *next = NULL;
+    for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++) {
+        bool later = !last || waits_since(q) > waits_since(last) ||
+                     (waits_since(q) == waits_since(last) && q > last);
+        if (later && (!next || waits_since(q) < waits_since(next))) next = q;
+    }
+    return next;
+}
+
+int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t position) {
+    const struct turns_settings *s = &in->settings;
+    uint32_t parallel = in->parallel ? in->parallel : 1;
+    int64_t at = in->now_ns + in->swap_left_ns;
+    if (target == TURNS_SEATED) return in->swap_left_ns + slot_ns(&in->seated_work, parallel, position);
+    const struct turns_work *work = in->seated ? &in->seated_work : NULL;
+    int64_t since = max_i64(in->seated_since_ns, in->swap_left_ns ? at : INT64_MIN);
+    const struct turns_queue *q = NULL;
+    while ((q = next_after(in, q)) != NULL) {
+        if (work) {
+            bool idle = work->running + work->waiting == 0;
+            int64_t done = idle && !in->swap_left_ns ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
+            int64_t leaves = max_i64(min_i64(add_i64(done, turns_patience_ns(s, q->swap_ns)),
+                                             max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
+                                                     add_i64(waits_since(q), s->wait_bound_ns))),
+                                     in->hold_until_ns);
+            if (leaves < done) leaves += work->service_ns / 2; /* the drain: those that run are half through */
+            at = max_i64(at, leaves);
+        }
+        at += q->swap_ns;
+        if (q == in->others + target) break;
+        since = at;
+        work = &q->work;
+    }
+    struct turns_work fresh = {.service_ns = in->others[target].work.service_ns};
+    return at - in->now_ns + slot_ns(&fresh, parallel, position);
+}

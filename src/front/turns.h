@@ -36,11 +36,18 @@ struct turns_settings {
     bool auto_swap;        /* false: only the admin swaps (an empty seat is filled all the same) */
 };
 
+struct turns_work {     /* of one model; for estimates only */
+    uint32_t running;   /* its requests in the seat */
+    uint32_t waiting;   /* and those that wait */
+    int64_t service_ns; /* how long one of them takes in the seat, on the average */
+};
+
 struct turns_queue {      /* one model with at least one waiting request that may run */
     int64_t oldest_ns;    /* arrival of the oldest, or when it was parked */
     int64_t left_seat_ns; /* when its model last left the seat; INT64_MIN: never */
     int64_t swap_ns;      /* what it costs to seat it now */
     bool parked; /* nobody in it but streams that lost the seat: they do not undo an admin's offload */
+    struct turns_work work;
 };
 
 struct turns_input {
@@ -53,6 +60,10 @@ struct turns_input {
     const struct turns_queue *others; /* not the seated model's */
     uint32_t n_others;
     struct turns_settings settings;
+    /* For estimates only: */
+    struct turns_work seated_work;
+    uint32_t parallel;    /* requests that the seat takes at a time */
+    int64_t swap_left_ns; /* of a swap under way; then the seated model is the one that comes */
 };
 
 enum turns_action { TURNS_STAY, TURNS_WAIT, TURNS_SWAP };
@@ -66,6 +77,11 @@ struct turns_decision {
 struct turns_decision turns_decide(const struct turns_input *in);
 int64_t turns_stay_ns(const struct turns_settings *s, int64_t swap_ns);     /* Q */
 int64_t turns_patience_ns(const struct turns_settings *s, int64_t swap_ns); /* P */
+/* How long until the request at this position (1: the next one) of others[target] enters the seat; target TURNS_SEATED: of the
+ * seated model. The policy is walked ahead with the work that is known now: nobody else arrives, every request takes its
+ * model's average. Not negative. */
+#define TURNS_SEATED UINT32_MAX
+int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t position);
 /* W(M), the formula above. */
 int64_t turns_worst_wait_ns(const struct turns_settings *s, uint32_t n_models, int64_t swap_ns,
                             int64_t drain_ns);
