@@ -50,6 +50,7 @@ enum err err_from_errno(int errnum) {
     case ENOSPC: return ERR_DISK_FULL;
     case EDQUOT: return ERR_DISK_FULL;
     case ENOENT: return ERR_NOT_FOUND;
+    case ENOTDIR: return ERR_NOT_FOUND; /* a plain file where a folder was: what was in it is not there */
     default: return ERR_IO;
     }
 }

@@ -59,6 +59,6 @@ const char *err_text(enum err err); /* One English clause. Static. */
 int err_http_status(enum err err);  /* 429 */
 bool err_retryable(enum err err);
 enum err err_from_errno(
-    int errnum); /* ENOMEM, EMFILE and ENFILE -> NOMEM, ENOSPC/EDQUOT -> DISK_FULL, ENOENT -> NOT_FOUND, else IO. */
+    int errnum); /* ENOMEM, EMFILE and ENFILE -> NOMEM, ENOSPC/EDQUOT -> DISK_FULL, ENOENT/ENOTDIR -> NOT_FOUND, else IO. */
 
 #endif

@@ -143,6 +143,12 @@ static int not_there(const struct cli *c, enum err err, const char *why) {
     return err == ERR_NOMEM ? CLI_REFUSED : CLI_NO_SERVER;
 }
 
+/* The admin key opens everything; the API key opens /admin where the server has no other. */
+static const char *key_for(const struct cli *c, bool admin) {
+    const char *first = admin ? c->admin_key : c->api_key, *second = admin ? c->api_key : c->admin_key;
+    return first ? first : second;
+}
+
 int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret) {
     char why[HTTP_CLIENT_ERROR_BYTES] = "";
     struct http_answer answer;
@@ -150,7 +156,7 @@ int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret
                              .method = r->method,
                              .path = r->path,
                              .body = r->body,
-                             .key = r->admin ? c->admin_key : c->api_key,
+                             .key = key_for(c, r->admin),
                              .timeout_ms = r->patient ? 0 : CALL_TIMEOUT_MS};
     enum err err = http_client_call(&call, &answer, why);
     if (err != ERR_OK) return not_there(c, err, why);

@@ -531,7 +531,9 @@ void config_markdown(FILE *out) {
           "option is also a key of the\n"
           "configuration file (`--config FILE`, default `$XDG_CONFIG_HOME/hotseat/hotseat.ini` if it exists) "
           "and an\n"
-          "environment variable; the command line wins over the environment, the environment over the file. "
+          "environment variable (`HOTSEAT_CONFIG` names the file; `HOTSEAT_MODELS` may hold several folders, "
+          "with `:` between "
+          "them);\nthe command line wins over the environment, the environment over the file. "
           "Keys stand\n"
           "before any section or under `[hotseat]`. \"live\": applied by `POST /admin/reload` and SIGHUP.\n\n"
           "| option and key | environment | default | allowed | live | what |\n|---|---|---|---|---|---|\n",

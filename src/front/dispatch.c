@@ -113,7 +113,7 @@ static void fail_waiting(struct front *f, struct model *m, bool fresh, enum err 
                          const char *details, const char *text) {
     LIST_EACH(&m->waiting, struct stream, node, t) {
         if (fresh && t->submits) continue;
-        count_end(f, t, METRIC_OUTCOME_REFUSED);
+        count_end(f, t, t->submits ? METRIC_OUTCOME_ERROR : METRIC_OUTCOME_REFUSED);
         front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
         stream_end(f, t);
     }
@@ -435,7 +435,6 @@ void dispatch_msg(struct front *f, struct msg *m) {
 /* ---- leaving early ---- */
 
 static void cancel(struct front *f, struct stream *t) {
-    t->canceled = true;
     if (t->running) {
         struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
         (void)seat_send(f, &m);
@@ -471,9 +470,12 @@ void dispatch_cancel_running(struct front *f) {
     }
 }
 
+/* Not now (ERR_NO_SEAT): who has not run may ask again; who was parked can't, half of its answer is out, and waits on. */
 void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_t retry_s,
                          const char *details, const char *text) {
-    fail_waiting(f, m, false, err, retry_s, details, text);
+    bool not_now = err == ERR_NO_SEAT;
+    fail_waiting(f, m, not_now, err, retry_s, details, text);
+    if (not_now && m->waiting.count) m->not_before_ns = f->now_ns + (int64_t)retry_s * NS_PER_S;
 }
 
 /* ---- signs of life ---- */

@@ -17,6 +17,8 @@
 #include "store/store.h"
 
 #define INBOX_MAX 256
+#define STOP_LEAVE_NS                                                                                        \
+    (15 * NS_PER_S) /* a seat that ends is killed after 10; one that hangs in the kernel is left behind */
 #define CANCELS_MAX (2 * CONNECTIONS_MAX) /* each client leaves once: twice as many as can be connected */
 
 /* ---- replies ---- */
@@ -98,7 +100,9 @@ void front_update_readiness(struct front *f) {
     enum front_readiness r = FRONT_SWAPPING;
     bool first =
         s->record.id && (s->record.cause == SWAP_CAUSE_START || s->record.cause == SWAP_CAUSE_RECOVER);
-    if (s->state == SWAP_SERVING)
+    if (f->stop)
+        r = FRONT_STOPPING;
+    else if (s->state == SWAP_SERVING)
         r = FRONT_READY;
     else if (f->first_pending || first || (s->state == SWAP_STARTING && !s->record.id))
         r = FRONT_LOADING;
@@ -263,7 +267,7 @@ static int64_t next_deadline_ns(const struct front *f) {
     if (f->measuring.process) at = least(at, f->measuring.deadline_ns);
     if (f->n_leaving || f->measuring.closed)
         at = least(at, f->now_ns + 2 * NS_PER_MS); /* a process that ends can't be polled everywhere */
-    return f->schedule ? f->now_ns : at;
+    return f->schedule || f->more_from_seat ? f->now_ns : at;
 }
 
 static void wait_for_something(struct front *f) {
@@ -295,7 +299,7 @@ static void janitor(struct front *f) {
 
 static void *control_thread(void *arg) {
     struct front *f = arg;
-    while (f->stop != STOP_DONE || f->n_leaving) {
+    while (f->stop != STOP_DONE || (f->n_leaving && f->now_ns < f->stop_deadline_ns + STOP_LEAVE_NS)) {
         f->now_ns = clock_now_ns();
         take_mail(f);
         take_requests(f);
@@ -361,6 +365,7 @@ static enum err first_scan(struct front *f, char *why, size_t why_size) {
     f->registry = registry;
     scan_result_free(found);
     if (err) return err;
+    registry_warn_sections(registry, f->config);
     const char *name = f->config->model;
     metrics_set(f->metrics, METRIC_MODELS_KNOWN, registry_count(registry));
     if (name && strcmp(name, "none") && !registry_find(registry, name)) {

@@ -36,7 +36,14 @@ void front_reload(struct front *f); /* SIGHUP */
 void front_stop(struct front *f);   /* SIGTERM: streams end or park, caches durable; waits for it */
 void front_free(struct front *f);
 
-enum front_readiness { FRONT_READY, FRONT_EMPTY, FRONT_LOADING, FRONT_SWAPPING, FRONT_FAILED };
+enum front_readiness {
+    FRONT_READY,
+    FRONT_EMPTY,
+    FRONT_LOADING,
+    FRONT_SWAPPING,
+    FRONT_FAILED,
+    FRONT_STOPPING
+};
 enum front_readiness front_readiness(const struct front *f); /* any thread, one atomic load */
 struct metrics *front_metrics(struct front *f);
 enum err front_metrics_text(const struct front *f,

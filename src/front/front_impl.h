@@ -38,7 +38,6 @@ struct stream {
     uint64_t id; /* order of arrival, and the seat's name for it */
     bool running;
     bool entered;   /* the client knows */
-    bool canceled;  /* the client left, or a swap ended it: what comes is dropped */
     bool ended;     /* the last reply is out; the seat has yet to let go */
     bool moved;     /* a new token came since it was last submitted */
     bool must_move; /* it was there at a counted death: goes on alone until it has moved */
@@ -152,8 +151,9 @@ struct front {
     uint64_t requests_bytes; /* prompts, tools and the like of all streams */
     uint64_t last_stream;
     int64_t idle_since_ns;
-    int64_t turn_at_ns; /* ask turns again then */
-    bool schedule;      /* something has changed */
+    int64_t turn_at_ns;  /* ask turns again then */
+    bool schedule;       /* something has changed */
+    bool more_from_seat; /* whole messages lie in the channel's own buffer, where poll() does not see them */
 
     struct measuring measuring;
     struct list queries, swap_waits, events;

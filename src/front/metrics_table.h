@@ -12,9 +12,10 @@
     X(REQUESTS_WAITING, GAUGE, "requests_waiting", "", "requests that wait for any model")                   \
     X(REQUESTS_BYTES, GAUGE, "requests_bytes", "",                                                           \
       "prompts, tools and schemas of waiting and running requests")                                          \
-    X(STREAMS_PARKED, COUNTER, "streams_parked_total", "", "streams that a swap parked")                     \
+    X(STREAMS_PARKED, COUNTER, "streams_parked_total", "",                                                   \
+      "streams parked by a swap, a stop or a full pool")                                                     \
     X(STREAMS_RESUBMITTED, COUNTER, "streams_resubmitted_total", "",                                         \
-      "streams that went on in another seat process")                                                        \
+      "streams that went on after a death of the seat or a park")                                            \
     X(STREAMS_LOST, COUNTER, "streams_lost_total", "",                                                       \
       "streams ended because the engine died on them twice")                                                 \
     X(SWAPS_HOT_OK, COUNTER, "swaps_total", "kind=\"hot\",outcome=\"ok\"", "swaps by kind and outcome")      \

@@ -156,10 +156,25 @@ static enum err sections_copy(struct registry *r, const struct config *config) {
     return ERR_OK;
 }
 
-enum err registry_set_sections(struct registry *r, const struct config *config) {
+void registry_warn_sections(struct registry *r, const struct config *config) {
+    for (uint32_t i = 0; i < config->n_sections; i++) {
+        const struct config_model *section = &config->sections[i];
+        const struct model *m = registry_find(r, section->name);
+        if (!section->path && (!m || strcmp(m->id, section->name) != 0))
+            log_warn("models.section", "section=%s why=%s", log_q(section->name),
+                     log_q("no model file has this name: its settings count for nobody"));
+    }
+}
+
+enum err registry_set_sections(struct registry *r, const struct config *config, const struct model *but) {
     enum err err = sections_copy(r, config);
-    for (uint32_t i = 0; !err && i < r->n_models; i++) err = settings_apply(r, r->models[i]);
+    for (uint32_t i = 0; !err && i < r->n_models; i++)
+        if (r->models[i] != but) err = settings_apply(r, r->models[i]);
     return err;
+}
+
+enum err registry_settings(struct registry *r, struct model *m) {
+    return settings_apply(r, m);
 }
 
 /* ---- what the disk says ---- */

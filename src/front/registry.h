@@ -45,6 +45,7 @@ struct model {
     uint64_t look_ticket;   /* turn.c's: the look at the disk before its swap */
     uint32_t cached_agents; /* as the seat last said */
     int64_t left_seat_ns;   /* INT64_MIN: never sat */
+    int64_t not_before_ns;  /* turn.c's: there was no memory for it; those that were parked ask again then */
     struct list waiting;    /* dispatch.c's: streams in order */
     uint32_t running;       /* dispatch.c's */
     bool seen;
@@ -61,7 +62,12 @@ void registry_free(struct registry *r);
 enum err registry_apply(struct registry *r, const struct scan_result *result,
                         bool (*in_use)(const void *ctx, const struct model *m), const void *ctx) NODISCARD;
 /* New [model] sections: aliases and settings count from the next load on. */
-enum err registry_set_sections(struct registry *r, const struct config *config) NODISCARD;
+/* but: not of this one yet (a swap to it is under way, planned with what it has); NULL. registry_settings() makes up for it. */
+enum err registry_set_sections(struct registry *r, const struct config *config,
+                               const struct model *but) NODISCARD;
+enum err registry_settings(struct registry *r, struct model *m) NODISCARD;
+void registry_warn_sections(struct registry *r,
+                            const struct config *config); /* of sections that no model has the name of */
 
 struct model *registry_find(const struct registry *r,
                             const char *name); /* by id, then by alias; NULL. GONE ones too */

@@ -29,6 +29,13 @@ void seat_leave(struct front *f, struct seat_process *p) {
     f->leaving[f->n_leaving++] = p;
 }
 
+/* A measuring seat holds no store, and its memory is no model's: nobody waits for its end. */
+static bool seat_is_leaving(const struct front *f) {
+    for (uint32_t i = 0; i < f->n_leaving; i++)
+        if (!seat_process_measures(f->leaving[i])) return true;
+    return false;
+}
+
 static void start_now(struct front *f);
 
 void seat_reap(struct front *f) {
@@ -44,7 +51,7 @@ void seat_reap(struct front *f) {
         seat_process_free(p);
         leaving_drop(f, i);
     }
-    if (f->start_wanted && !f->n_leaving) start_now(f);
+    if (f->start_wanted && !seat_is_leaving(f)) start_now(f);
 }
 
 /* Counters of a process that is gone would jump back; gauges of it mean nothing. */
@@ -208,9 +215,9 @@ static void take(struct front *f, struct msg *m) {
     case MSG_TYPE_READY: on_ready(f, &m->ready); break;
     case MSG_TYPE_STATS: on_stats(f, &m->stats); break;
     case MSG_TYPE_REPLY: query_reply(f, &m->reply); break;
-    case MSG_TYPE_UNLOADED:
-        f->stats.memory_bytes = m->unloaded.after_bytes;
-        break; /* fresher than the last heartbeat */
+    /* Fresher than the last heartbeat: */
+    case MSG_TYPE_UNLOADED: f->stats.memory_bytes = m->unloaded.after_bytes; break;
+    case MSG_TYPE_CONFIGURED: f->stats.memory_bytes = m->configured.memory_bytes; break;
     default: break;
     }
     if (f->stop >= STOP_PARK)
@@ -221,11 +228,13 @@ static void take(struct front *f, struct msg *m) {
 }
 
 void seat_receive(struct front *f) {
-    for (int i = 0; i < RECEIVE_ROUND && f->seat; i++) {
+    int i = 0;
+    f->more_from_seat = false;
+    for (; i < RECEIVE_ROUND && f->seat; i++) {
         struct seat_process *p = f->seat;
         struct msg m = {0};
         enum err err = channel_receive(seat_process_channel(p), &m);
-        if (err == ERR_NOMEM) return;
+        if (err == ERR_NOMEM) break;
         if (err) {
             char status[32], why[96];
             bool gone = seat_process_reap(p, f->now_ns);
@@ -234,10 +243,11 @@ void seat_receive(struct front *f) {
             died(f, why);
             return;
         }
-        if (m.type == MSG_NONE) return;
+        if (m.type == MSG_NONE) break;
         take(f, &m);
         msg_free(&m);
     }
+    f->more_from_seat = i == RECEIVE_ROUND;
 }
 
 /* ---- a decode that hangs: streams run, and for the step timeout neither a token came nor a step was made ---- */

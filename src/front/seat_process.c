@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,10 +26,12 @@
 
 extern char **environ;
 
+#define FREE_WAIT_MS 100 /* what was killed is gone in a few, unless it hangs in the kernel */
+
 struct seat_process {
     pid_t pid;
     struct channel *channel;
-    bool reaped;
+    bool measures, reaped;
     int status;
     int64_t kill_at_ns; /* 0: nobody wants its end by force */
 };
@@ -100,6 +103,7 @@ enum err seat_process_start(const char *program, bool measure, struct seat_proce
         mem_free(p);
         return ERR_IO;
     }
+    p->measures = measure;
     argv[0] = name;
     argv[1] = fd_option;
     argv[2] = fd_value;
@@ -156,6 +160,10 @@ bool seat_process_reap(struct seat_process *p, int64_t now_ns) {
     return p->reaped;
 }
 
+bool seat_process_measures(const struct seat_process *p) {
+    return p->measures;
+}
+
 bool seat_process_was_killed(const struct seat_process *p) {
     return p->reaped && WIFSIGNALED(p->status) && WTERMSIG(p->status) == SIGKILL;
 }
@@ -173,10 +181,8 @@ const char *seat_process_status(const struct seat_process *p, char *room, size_t
 void seat_process_free(struct seat_process *p) {
     if (!p) return;
     channel_drop(p);
-    if (!p->reaped) {
-        kill(p->pid, SIGKILL);
-        while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR) continue;
-    }
+    if (!p->reaped) kill(p->pid, SIGKILL);
+    for (int i = 0; i < FREE_WAIT_MS && !seat_process_reap(p, 0); i++) (void)poll(NULL, 0, 1);
     mem_free(p);
 }
 

@@ -344,6 +344,10 @@ void swap_raise_hold(struct swap *s, int64_t hold_ns) {
     if (hold_ns > s->hold_ns) s->hold_ns = hold_ns;
 }
 
+void swap_hold_seated(struct swap *s, int64_t until_ns) {
+    if (until_ns > s->hold_until_ns) s->hold_until_ns = until_ns;
+}
+
 uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_ns) {
     must(!swap_busy(s) && (!order->to || order->to != s->seated));
     s->from = s->seated;
@@ -478,6 +482,15 @@ static void go_on_without(struct swap *s, const char *why, int64_t now_ns) {
     start_begin(s, now_ns);
 }
 
+/* A process for nobody in particular; that none ever gets ready is said, and tried on. */
+static void start_alone(struct swap *s, int64_t now_ns) {
+    if (s->never_ready >= SWAP_START_TRIES && s->state != SWAP_FAILED) {
+        set_state(s, SWAP_FAILED);
+        s->no_process = true;
+    }
+    start_begin(s, now_ns);
+}
+
 void swap_on_death(struct swap *s, const char *why, int64_t now_ns) {
     if (s->alive && now_ns - s->ready_since_ns > SWAP_CALM_NS) s->starts_failed = 0;
     s->starts_failed++;
@@ -501,11 +514,7 @@ void swap_on_death(struct swap *s, const char *why, int64_t now_ns) {
         if (s->to) snprintf(s->record.to, sizeof s->record.to, "%s", s->to->id);
         start_begin(s, now_ns);
     } else {
-        if (s->never_ready >= SWAP_START_TRIES && s->state != SWAP_FAILED) {
-            set_state(s, SWAP_FAILED);
-            s->no_process = true;
-        }
-        start_begin(s, now_ns);
+        start_alone(s, now_ns);
     }
 }
 
@@ -528,7 +537,7 @@ void swap_tick(struct swap *s, int64_t now_ns) {
     if (s->record.id)
         go_on_without(s, why, now_ns);
     else
-        start_begin(s, now_ns);
+        start_alone(s, now_ns);
 }
 
 int64_t swap_deadline_ns(const struct swap *s) {

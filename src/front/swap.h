@@ -164,6 +164,7 @@ uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_
 struct model *swap_next(const struct swap *s); /* who sits when what is under way is over; NULL: nobody */
 void swap_raise_hold(struct swap *s,
                      int64_t hold_ns); /* for who joins: the operation under way holds at least so long */
+void swap_hold_seated(struct swap *s, int64_t until_ns); /* who sits stays at least until then */
 
 void swap_on_msg(struct swap *s, struct msg *m,
                  int64_t now_ns); /* answers of operations, READY, PROGRESS, STATS */

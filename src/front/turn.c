@@ -63,8 +63,11 @@ static void wait_answer_done(struct front *f, struct swap_wait *w, const struct 
     }
     bool back = r->outcome == SWAP_ROLLED_BACK;
     struct refusal no = {.err = ERR_SWAP_FAILED};
-    snprintf(no.text, sizeof no.text, "%s could not be loaded: %s; %s%s", r->to, r->reason,
-             back ? r->from : "the seat is empty", back ? " is back" : "");
+    if (r->to[0])
+        snprintf(no.text, sizeof no.text, "%s could not be loaded: %s; %s%s", r->to, r->reason,
+                 back ? r->from : "the seat is empty", back ? " is back" : "");
+    else
+        snprintf(no.text, sizeof no.text, "the seat could not be emptied: %s", r->reason);
     wait_fail(f, w, &no, mem_printf("\"rolled_back\":%s", back ? "true" : "false"));
 }
 
@@ -177,6 +180,8 @@ static void first_failed(struct front *f, struct swap_wait *w, const struct refu
 static bool wait_step(struct front *f, struct swap_wait *w) {
     if (f->scans_done < w->ticket) return false;
     if (w->to == f->swap.seated) {
+        if (w->to && w->request && w->request->hold_ns >= 0)
+            swap_hold_seated(&f->swap, f->now_ns + w->request->hold_ns);
         wait_answer_idle(f, w, w->to ? "already_seated" : "already_empty");
         return true;
     }
@@ -224,7 +229,12 @@ static bool admin_step(struct front *f) {
 /* ---- whose turn ---- */
 
 static bool may_run(struct front *f, struct model *m) {
+    if (!m->waiting.count) m->look_ticket = 0; /* who comes later gets a look of its own */
     if (!m->waiting.count || m == f->swap.seated) return false;
+    if (f->now_ns < m->not_before_ns) {
+        if (m->not_before_ns < f->turn_at_ns) f->turn_at_ns = m->not_before_ns;
+        return false;
+    }
     if (m->state == MODEL_FAILED) (void)registry_cooling(f->registry, m, f->now_ns);
     if (!m->measure.known && m->state == MODEL_AVAILABLE) m->measure_wanted = true;
     return m->state == MODEL_AVAILABLE && m->measure.known;
@@ -292,7 +302,7 @@ void turn_schedule(struct front *f) {
                              .n_others = n,
                              .settings = f->settings.turns};
     struct turns_decision d = turns_decide(&in);
-    if (d.action == TURNS_WAIT) f->turn_at_ns = d.until_ns;
+    if (d.action == TURNS_WAIT && d.until_ns < f->turn_at_ns) f->turn_at_ns = d.until_ns;
     if (d.action == TURNS_SWAP) turn_to(f, models[d.target]);
 }
 
@@ -337,6 +347,9 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
     f->last_swap_to = r->outcome == SWAP_OK ? f->swap.seated : NULL;
     f->first_pending = false;
     f->schedule = true;
+    struct model *to =
+        r->to[0] ? registry_find(f->registry, r->to) : NULL; /* what a reload meanwhile said of it */
+    if (to && registry_settings(f->registry, to)) log_warn("reload.sections", "model=%s", log_q(to->id));
     f->idle_since_ns = INT64_MAX; /* the new model's idleness begins when it is seen to have no work */
     struct buf body = BUF(16384);
     struct json_out w = events_begin(f, &body);

@@ -26,6 +26,7 @@ static void answer_ready(struct server *s, struct exchange *ex) {
     case FRONT_LOADING: answer_status(s, ex, 503, "loading"); return;
     case FRONT_SWAPPING: answer_status(s, ex, 503, "swapping"); return;
     case FRONT_FAILED: answer_status(s, ex, 503, "failed"); return;
+    case FRONT_STOPPING: answer_status(s, ex, 503, "stopping"); return;
     }
 }
 

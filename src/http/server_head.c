@@ -133,6 +133,18 @@ static bool check_caller(struct server *s, struct exchange *ex) {
     return err ? refuse(s, ex, err, why, false) : true;
 }
 
+static bool has_body(const struct exchange *ex) {
+    const char *length = ex->head.content_length;
+    return ex->head.transfer_encoding || (length && strcmp(length, "0") != 0);
+}
+
+/* A body that would be dropped unread, although it may ask for something: two bytes hold no more than {}. */
+static bool is_ignored(const struct exchange *ex) {
+    bool empty =
+        !ex->head.transfer_encoding && ex->head.content_length && strcmp(ex->head.content_length, "2") == 0;
+    return ex->match.access == ACCESS_ADMIN && !ex->match.body && has_body(ex) && !empty;
+}
+
 static void check_all(struct server *s, struct exchange *ex) {
     if (net_connections(s->net) > net_connections_max(s->net)) {
         server_refuse(s, ex,
@@ -153,6 +165,11 @@ static void check_all(struct server *s, struct exchange *ex) {
         (void)refuse_path(s, ex);
         return;
     }
+    if (is_ignored(ex)) {
+        (void)refuse(s, ex, ERR_INVALID,
+                     "this path takes no body; a model is named in the query: ?model=NAME", false);
+        return;
+    }
     if (net_quitting(s->net) && ex->match.access != ACCESS_OPEN) {
         (void)refuse(s, ex, ERR_STOPPING, NULL, true);
         return;
@@ -170,7 +187,5 @@ void server_head(void *ctx, struct exchange *ex) {
     check_all(s, ex);
     /* A body that nobody wants is not waited for: who asks first is told before it sends one, and one that stops half-way
      * does not keep its client from the answer. */
-    bool body =
-        ex->head.transfer_encoding || (ex->head.content_length && strcmp(ex->head.content_length, "0") != 0);
-    if (ex->status >= 400 && (body || ex->head.expect)) ex->early = ex->close = true;
+    if (ex->state == EXCHANGE_ANSWERED && (has_body(ex) || ex->head.expect)) ex->early = ex->close = true;
 }

@@ -172,7 +172,9 @@ static int64_t idle_ns(void) {
 }
 
 /* SAVED OR STAYS: s has been idle for so long that it leaves the cells, once all of it is on the disk. What the disk has refused is
- * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it. */
+ * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it.
+ * PROBE: a disk that has refused twice is asked for one thing, every SAVE_AGAIN_MAX_NS; all the rest follows at once when it takes it
+ * (or anything else: room_disk_answers). So a full disk costs nobody anything, and one that is back is noticed soon. */
 static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64_t now) {
     if (!r->cache_on || s->turn_unsaved || s->n_posted > 0) return;
     if (save_is_done(r, s)) {
@@ -181,7 +183,10 @@ static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64
     }
     if (now < r->save_again_ns) return;
     uint32_t before = r->n_jobs;
-    s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
+    if (r->save_again_wait_ns > SAVE_AGAIN_NS)
+        save_probe(r, s);
+    else
+        s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
     if (r->n_jobs == before) return; /* nothing to ask for: the next one */
     if (r->save_again_wait_ns < SAVE_AGAIN_NS) r->save_again_wait_ns = SAVE_AGAIN_NS;
     r->save_again_ns = now + r->save_again_wait_ns;

@@ -23,10 +23,9 @@
     256                       /* of prompts, while other streams wait for their next token in the same step */
 #define BATCH_TOKENS_SHORT 16 /* of prompts, for SHORT_SECONDS after a step that a cancel aborted */
 #define SHORT_SECONDS 2
-#define IDLE_SECONDS 60 /* an idle sequence leaves the cells after it: ADR 4 */
-#define SAVE_AGAIN_NS                                                                                        \
-    (2 * NS_PER_S) /* what the disk refused is tried again after it; twice as long each time */
-#define SAVE_AGAIN_MAX_NS (30 * NS_PER_S) /* that it fails, up to this */
+#define IDLE_SECONDS 60              /* an idle sequence leaves the cells after it: ADR 4 */
+#define SAVE_AGAIN_NS (2 * NS_PER_S) /* PROBE (room.c): what the disk refused is tried again after it, then */
+#define SAVE_AGAIN_MAX_NS (4 * NS_PER_S) /* every so often: longer than a store waits to be opened again */
 #define ONE_SHOT_TOKENS_MAX                                                                                  \
     4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */

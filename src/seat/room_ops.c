@@ -204,6 +204,7 @@ static void configured(struct room *r) {
     r->op.answer.cache_on = r->cache_on && !r->store_off;
     r->op.answer.cache_reason = r->cache_reason;
     r->op.answer.memory_bytes = proc_mem_private_bytes();
+    atomic_store(&r->stats->memory_bytes, r->op.answer.memory_bytes);
     struct msg m = {.type = MSG_TYPE_CONFIGURED, .configured = r->op.answer};
     outbox_send(r->out, &m);
     log_info("seat.configured", "model=%s cells=%u sequences=%u context=%u cache=%d tag=%s", log_q(r->model),
@@ -339,6 +340,7 @@ void room_unload(struct room *r, uint64_t op) {
     if (r->state != ROOM_EMPTY) engine_unload(r->engine);
     mem_trim();
     m.unloaded.after_bytes = proc_mem_private_bytes();
+    atomic_store(&r->stats->memory_bytes, m.unloaded.after_bytes);
     m.unloaded.mappings = r->path ? proc_mem_mappings_of(r->path) : 0;
     forget_model(r);
     outbox_send(r->out, &m);

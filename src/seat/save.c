@@ -107,18 +107,22 @@ static int parts_missing(const struct room *r, const struct sequence *s, uint32_
     return parts;
 }
 
+static bool save_block(struct room *r, struct sequence *s, uint32_t k, enum save_depth depth) {
+    struct sequence_block *b = &s->blocks[k];
+    int parts = parts_missing(r, s, k, depth);
+    if (!parts) return true;
+    uint32_t from = WINDOW_NOT_SAVED;
+    if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, depth == SAVE_LEAVING, &from))
+        return false;
+    if (parts & ENGINE_PART_BASE) b->base = BLOCK_POSTED;
+    /* Asked once for this position: a window that can't give more will not give it later. */
+    if (parts & ENGINE_PART_WINDOW) b->window_from = from == WINDOW_NOT_SAVED ? k * BLOCK_TOKENS : from;
+    return true;
+}
+
 static bool save_blocks(struct room *r, struct sequence *s, uint32_t n, enum save_depth depth) {
-    for (uint32_t k = 0; k < n; k++) {
-        struct sequence_block *b = &s->blocks[k];
-        int parts = parts_missing(r, s, k, depth);
-        if (!parts) continue;
-        uint32_t from = WINDOW_NOT_SAVED;
-        if (!take_and_post(r, s, k * BLOCK_TOKENS, BLOCK_TOKENS, parts, depth == SAVE_LEAVING, &from))
-            return false;
-        if (parts & ENGINE_PART_BASE) b->base = BLOCK_POSTED;
-        /* Asked once for this position: a window that can't give more will not give it later. */
-        if (parts & ENGINE_PART_WINDOW) b->window_from = from == WINDOW_NOT_SAVED ? k * BLOCK_TOKENS : from;
-    }
+    for (uint32_t k = 0; k < n; k++)
+        if (!save_block(r, s, k, depth)) return false;
     return true;
 }
 
@@ -165,6 +169,18 @@ bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth) {
     if (!save_blocks(r, s, n, depth)) return false;
     if (depth == SAVE_FILLED || n < s->n_blocks) return true;
     return save_tail(r, s, s->n_tokens, depth == SAVE_LEAVING) && save_note(r, s);
+}
+
+void save_probe(struct room *r, struct sequence *s) {
+    if (!r->cache_on) return;
+    sequence_name(r, s);
+    uint32_t n = refused_from(s, SAVE_TURN), k = 0, before = r->n_jobs;
+    while (k < n && !parts_missing(r, s, k, SAVE_TURN)) k++;
+    if (k < n) {
+        save_block(r, s, k, SAVE_TURN);
+        return;
+    }
+    if (n == s->n_blocks && save_tail(r, s, s->n_tokens, false) && r->n_jobs == before) save_note(r, s);
 }
 
 bool save_is_done(const struct room *r, const struct sequence *s) {

@@ -29,6 +29,8 @@ struct stream;
 
 /* Posts what is not posted yet. True: nothing is left (or the cache is off). False: later. */
 bool save_sequence(struct room *r, struct sequence *s, enum save_depth depth);
+/* Posts one thing of what save_sequence(SAVE_TURN) would post: does the disk take it? */
+void save_probe(struct room *r, struct sequence *s);
 /* All of s is on the disk, and the disk has said so. */
 bool save_is_done(const struct room *r, const struct sequence *s);
 /* Full blocks of it were never given to the disk thread. */

@@ -28,7 +28,7 @@ struct seat_stats {
     _Atomic uint64_t
         dirty_bytes; /* handed to the disk thread (engine adds), not yet dealt with (disk takes off) */
     _Atomic uint64_t baseline_bytes;                    /* memory of the process before its first load */
-    _Atomic uint64_t memory_bytes;                      /* and when the link thread last looked */
+    _Atomic uint64_t memory_bytes;                      /* and when somebody last looked */
     _Atomic int64_t decode_started_ns, load_started_ns; /* one runs since then; 0: none */
     _Atomic uint64_t full_mailboxes;                    /* posts that found no room */
 };

@@ -1,4 +1,6 @@
-/* What the admin asks for: lists, figures, deletion, pins. Deletion is by a person's order, so pins do not hold it. */
+/* What the admin asks for: lists, figures, deletion, pins. Deletion is by a person's order, so pins do not hold it. Rules:
+ *   OWNED     who is deleted loses its chains and what it was first to store and no chain names: of turns that never came to their
+ *             end there is nothing else. What others' chains need stays. */
 #include "store/store_private.h"
 
 #include <string.h>
@@ -122,14 +124,35 @@ static void delete_upwards(struct deletion *d, struct store_node *n) {
     }
 }
 
-/* A tail of this owner that no chain names (any more), not yet seen in this round. */
-static struct store_node *next_owned_tail(struct store *s, const struct store_model *m, uint64_t owner) {
+/* OWNED. A leaf of this owner that no chain names (any more, or yet), not yet seen in this round. */
+static struct store_node *next_owned_leaf(struct store *s, const struct store_model *m, uint64_t owner) {
     LIST_EACH(&s->map.leaves, struct store_node, leaf, n) {
-        if (n->model == m && n->owner == owner && n->chains.count == 0 && store_node_is_tail(n) &&
-            n->mark != s->round)
-            return n;
+        if (n->model == m && n->owner == owner && n->chains.count == 0 && n->mark != s->round) return n;
     }
     return NULL;
+}
+
+/* What stays (others' chains need it) is nobody's from now on: its first owner must not come back with it. */
+static void disown(struct store *s, const struct store_model *m, uint64_t owner) {
+    for (size_t i = 0; i < s->map.n_buckets; i++) {
+        for (struct store_node *n = s->map.buckets[i]; n; n = n->hash_next) {
+            if (n->model != m || n->owner != owner) continue;
+            n->owner = 0;
+            store_row_stale(s, n);
+        }
+    }
+}
+
+/* False: there are none. */
+static bool delete_owned(struct deletion *d, const struct store_model *m, uint64_t owner) {
+    struct store *s = d->s;
+    s->round++;
+    struct store_node *first = next_owned_leaf(s, m, owner);
+    for (struct store_node *n = first; n; n = next_owned_leaf(s, m, owner)) {
+        n->mark = s->round;
+        delete_upwards(d, n);
+    }
+    return first != NULL;
 }
 
 static void delete_agent(struct deletion *d, struct store_agent *a) {
@@ -140,11 +163,7 @@ static void delete_agent(struct deletion *d, struct store_agent *a) {
     uint32_t n = a->n_chains;
     for (uint32_t i = 0; i < n; i++) leaves[i] = a->chains[i]->leaf->name;
     note_error(d, store_agent_remove(s, a));
-    s->round++;
-    for (struct store_node *t = next_owned_tail(s, m, owner); t; t = next_owned_tail(s, m, owner)) {
-        t->mark = s->round;
-        delete_upwards(d, t);
-    }
+    delete_owned(d, m, owner);
     for (uint32_t i = 0; i < n; i++) delete_upwards(d, store_map_find(&s->map, d->tag, leaves[i]));
 }
 
@@ -163,10 +182,15 @@ enum err store_agent_delete(struct store *s, const char *model, const char *agen
     *ret_files = *ret_bytes = 0;
     if (store_is_fenced(s)) return ERR_LOCKED;
     enum err err = ERR_OK;
-    LIST_EACH(&s->agents, struct store_agent, node, a) {
-        if (!model_matches(a->model, model) || strcmp(a->id, agent) != 0) continue;
-        struct deletion d = {.s = s, .tag = a->model->tag};
-        delete_agent(&d, a);
+    LIST_EACH(&s->map.models, struct store_model, node, m) {
+        if (!model_matches(m, model)) continue;
+        struct deletion d = {.s = s, .tag = m->tag};
+        struct store_agent *a = store_agent_find(s, m, agent);
+        if (a)
+            delete_agent(&d, a);
+        else if (!delete_owned(&d, m, store_owner_of(agent)))
+            continue;
+        disown(s, m, store_owner_of(agent));
         sync_folders(&d);
         *ret_agents += 1;
         *ret_files += d.files;

@@ -33,6 +33,12 @@ struct store_agent *store_agent_find(const struct store *s, const struct store_m
     return a;
 }
 
+bool store_agent_is_listed(const struct store *s, const struct store_model *model, uint64_t owner) {
+    const struct store_agent *a = *bucket_of(s->agent_buckets, owner, model);
+    while (a && (a->model != model || a->hash != owner)) a = a->hash_next;
+    return a != NULL;
+}
+
 static void agent_dirty(struct store *s, struct store_agent *a) {
     if (!list_linked(&a->dirty)) list_push_back(&s->agents_dirty, &a->dirty);
 }

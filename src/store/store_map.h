@@ -29,7 +29,7 @@ struct store_node {
     int64_t base_retry_ns, window_retry_ns;
     uint64_t seq, window_seq; /* the true order */
     uint64_t kept_at, mark;   /* the round in which it was found kept, or visited */
-    uint64_t owner;           /* tails: hash64 of the agent in the header, 0 for nobody */
+    uint64_t owner;           /* hash64 of the agent that stored it first, 0 for nobody */
     int32_t *tokens;          /* tails: owned */
     uint8_t flags;
     bool row_stale;              /* the database's row lacks more than the last use */

@@ -188,6 +188,7 @@ uint64_t store_quarantine_most(const struct store *s); /* bytes it may take */
 
 /* ---- agents (store_agents.c) ---- */
 struct store_agent *store_agent_find(const struct store *s, const struct store_model *model, const char *id);
+bool store_agent_is_listed(const struct store *s, const struct store_model *model, uint64_t owner);
 struct store_agent *store_agent_make(struct store *s, struct store_model *model, const char *id) NODISCARD;
 enum err store_agent_remove(struct store *s,
                             struct store_agent *a); /* and its row; an error is only about that */

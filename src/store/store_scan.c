@@ -1,7 +1,8 @@
 /* What lies in the folder against what the database told. Rules:
  *   KNOWN     a row whose files are there, as long as it says, is believed as it is; the files are opened when they are used.
  *             One of another length is read again: the row may be older than its file.
- *   ADOPTED   a block file that no row tells of is taken in by its own header, with its owner's name.
+ *   ADOPTED   a block file that no row tells of is taken in by its own header, with its owner's name. So is the name of an owner that
+ *             no agent's row tells of: its server was killed in its first turn.
  *   GONE      a row without its base file is dropped; without its window file it loses the window.
  *   UNLISTED  what lies in a folder that can't be listed now is taken as it was known.
  *   OURS      temporary files, and window files whose base part is missing, are removed; what has no name of ours is
@@ -69,8 +70,24 @@ static int compare_found(const void *a, const void *b) {
     return x_end == y_end ? 0 : x_end < y_end ? -1 : 1;
 }
 
-enum err store_found_adopt(struct store *s, struct store_found *found) {
+/* ADOPTED. Tails whose owner is not in the list: rare, so that their headers may be read. */
+static enum err find_unlisted(struct store *s, struct store_found *found) {
     enum err err = ERR_OK;
+    for (size_t i = 0; i < s->map.n_buckets && !err; i++) {
+        for (struct store_node *n = s->map.buckets[i]; n && !err; n = n->hash_next) {
+            struct store_header h;
+            const char *reason;
+            if (!n->owner || !store_node_is_tail(n) || store_agent_is_listed(s, n->model, n->owner)) continue;
+            if (s->agents.count + found->n >= STORE_AGENTS_MAX) return ERR_OK; /* who is listed stays */
+            if (store_read_header(s, store_path_part(s, n, STORE_PART_BASE).s, &h, NULL, &reason)) continue;
+            if (store_owner_of(h.agent) == n->owner) err = found_add(found, n, h.agent);
+        }
+    }
+    return err;
+}
+
+enum err store_found_adopt(struct store *s, struct store_found *found) {
+    enum err err = find_unlisted(s, found);
     if (found->n > 1) qsort(found->tails, found->n, sizeof found->tails[0], compare_found);
     for (size_t i = 0; i < found->n && !err; i++)
         err = store_agents_adopt(s, found->tails[i].agent, found->tails[i].leaf);

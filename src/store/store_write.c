@@ -349,7 +349,7 @@ static enum err put_base(struct store *s, const struct store_block *b, struct st
     n->first_pos = b->first_pos;
     bool tail = b->n_tokens < BLOCK_TOKENS;
     if (tail && b->branch) n->flags |= STORE_FLAG_BRANCH;
-    if (tail) n->owner = store_owner_of(b->agent);
+    n->owner = store_owner_of(b->agent);
     uint64_t size = 0;
     enum err err = write_part(s, b, n, STORE_PART_BASE, &size);
     if (err) {
@@ -373,7 +373,7 @@ static enum err renew_base(struct store *s, const struct store_block *b, struct 
     enum err err = write_part(s, b, n, STORE_PART_BASE, &size);
     if (err) return err;
     n->base_retry_ns = 0;
-    if (store_node_is_tail(n)) n->owner = store_owner_of(b->agent);
+    n->owner = store_owner_of(b->agent);
     store_map_set_files(&s->map, n, size, n->window_bytes);
     store_map_touch(&s->map, n, store_now_s());
     store_row_stale(s, n);

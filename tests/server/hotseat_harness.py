@@ -452,13 +452,16 @@ class Server:
         return Metrics(r.text)
 
     def block_files(self):
-        """Every file below the store's blocks/: {path: (inode, mtime_ns, ctime_ns, size)}."""
+        """Every file below the store's blocks/: {path: (inode, mtime_ns, ctime_ns, size)}. What goes meanwhile is left out."""
         out = {}
-        for p in sorted((self.cache / "blocks").rglob("*")):
-            if p.is_file():
-                st = p.stat()
+        for folder, _, names in os.walk(self.cache / "blocks"):
+            for p in (pathlib.Path(folder) / n for n in names):
+                try:
+                    st = p.stat()
+                except FileNotFoundError:
+                    continue
                 out[str(p.relative_to(self.cache))] = (st.st_ino, st.st_mtime_ns, st.st_ctime_ns, st.st_size)
-        return out
+        return dict(sorted(out.items()))
 
 
 class Talk:

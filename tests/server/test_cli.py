@@ -85,6 +85,14 @@ def test_keys(server, tmp_path):
     assert run_cli(s, "ps", "--admin-key", tmp_path / "key").returncode == 0
     assert run_cli(s, "models", env={"HOTSEAT_API_KEY": "env:MINE", "MINE": "secret-api"}).returncode == 0
     assert run_cli(s, "ps", "--admin-key", "env:MINE", env={"MINE": "wrong"}).returncode == 1
+    assert run_cli(s, "models", "--admin-key", tmp_path / "key").returncode == 0  # it opens everything
+
+
+def test_the_only_key_opens_admin(server, tmp_path):
+    (tmp_path / "key").write_text("secret\n")
+    s = server(model="a", options=["--api-key", str(tmp_path / "key")], ready=True)
+    assert run_cli(s, "ps").returncode == 1
+    assert run_cli(s, "ps", "--api-key", tmp_path / "key").returncode == 0
 
 
 def test_version_and_help():

@@ -4,7 +4,7 @@ import re
 import socket
 
 import pytest
-from fakes import add, long_text, running, slots, wait_until
+from fakes import add, assert_warm, long_text, running, slots, wait_until, warm_talk
 from hotseat_harness import SLOW, ApiError, memory_bytes
 from raw_http import HOST, ask, ended, get, post, read_answer
 
@@ -282,6 +282,20 @@ def test_g6_c6_a_cache_that_cannot_be_written(server, fault):
     s.fault(fault, times=0)
     s.chat("b", long_text(1500) + "[[say:x]]", agent="bob")
     wait_until(lambda: any(a["id"] == "bob" and a["saved"] for a in s.get("/admin/agents").ok()["agents"]), what="bob is saved")
+
+
+@pytest.mark.parametrize("method, path", [("DELETE", "/admin/cache"), ("DELETE", "/admin/agents/ann"), ("POST", "/admin/agents/ann/pin"),
+                                          ("POST", "/admin/agents/ann/unpin"), ("POST", "/admin/reload")])
+def test_g6_a_body_that_would_be_ignored(server, method, path):
+    """A model named in the body would be ignored, and every model's cache hit."""
+    s = server(model="a")
+    talk = warm_talk(s, "a", agent="ann")
+    body = b'{"model": "b"}'
+    head = b"%s %s HTTP/1.1\r\n" % (method.encode(), path.encode()) + HOST
+    for framing in (b"Content-Length: %d\r\n\r\n" % len(body) + body, b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)):
+        assert "?model=" in refused(ask(s, head + framing, timeout=10), 400, "invalid_request")["message"]
+    assert_warm(talk)
+    assert ask(s, head + b"Content-Length: 0\r\n\r\n").status == 200
 
 
 def test_g6_broken_queries_and_paths(server):

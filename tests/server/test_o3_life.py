@@ -44,6 +44,8 @@ def test_o3_sigterm_while_a_stream_runs(server, models):
     next(events)
     began = time.monotonic()
     s.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: s.get("/health/ready").status == 503, what="not ready any more", timeout=5)
+    assert s.get("/health/ready").json() == {"status": "stopping"}
     for _ in events:
         pass
     assert stream.done or stream.error, stream.raw[-300:]

@@ -213,3 +213,15 @@ def test_s7_client_that_leaves_leaves_the_queue(server, models):
     wait_until(lambda: s.metrics().sum("hotseat_requests_waiting") == 0, what="nobody waits", timeout=3)
     busy.read_all()
     assert seated(s) == "a"
+
+
+def test_s11_a_hold_of_the_model_that_sits_already(server):
+    """Without patience an idle model leaves at once for who waits; held, it stays so long."""
+    s = server(model="a", options=["--patience", "0", "--stay-min", "0"])
+    assert s.swap("a", hold_s=3)["status"] == "already_seated"
+    began = time.monotonic()
+    assert s.chat("b", "[[say:on b]]")["choices"][0]["message"]["content"] == "on b"
+    assert time.monotonic() - began > 2.5
+    began = time.monotonic()
+    assert s.chat("a", "[[say:on a]]")["choices"][0]["message"]["content"] == "on a"
+    assert time.monotonic() - began < seconds(2.5)

@@ -45,6 +45,7 @@ START_TEST(errno_is_translated) {
     ck_assert_int_eq(err_from_errno(ENOSPC), ERR_DISK_FULL);
     ck_assert_int_eq(err_from_errno(EDQUOT), ERR_DISK_FULL);
     ck_assert_int_eq(err_from_errno(ENOENT), ERR_NOT_FOUND);
+    ck_assert_int_eq(err_from_errno(ENOTDIR), ERR_NOT_FOUND);
     ck_assert_int_eq(err_from_errno(EIO), ERR_IO);
     ck_assert_int_eq(err_from_errno(EROFS), ERR_IO);
     ck_assert_int_eq(err_from_errno(EMFILE), ERR_NOMEM);

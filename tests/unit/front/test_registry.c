@@ -236,7 +236,7 @@ START_TEST(section_with_a_path_and_a_template_file) {
     char *argv[] = {b};
     ck_assert_int_eq(config_load(1, argv, &again, &help, why, sizeof why), ERR_OK);
     ck_assert_int_eq(scan_set_sections(scan, again), ERR_OK);
-    ck_assert_int_eq(registry_set_sections(registry, again), ERR_OK);
+    ck_assert_int_eq(registry_set_sections(registry, again, NULL), ERR_OK);
     used = true;
     look();
     ck_assert_int_eq(find("away")->state, MODEL_AVAILABLE);
@@ -294,7 +294,7 @@ START_TEST(what_an_engine_condemned_needs_another_file_or_other_settings) {
     snprintf(b, sizeof b, "--config=%s/x.ini", folder);
     char *argv[] = {b};
     ck_assert_int_eq(config_load(1, argv, &again, &help, why, sizeof why), ERR_OK);
-    ck_assert_int_eq(registry_set_sections(registry, again), ERR_OK);
+    ck_assert_int_eq(registry_set_sections(registry, again, NULL), ERR_OK);
     config_free(again);
     ck_assert_int_eq(find("a")->state, MODEL_AVAILABLE);
     teardown();

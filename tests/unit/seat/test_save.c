@@ -84,6 +84,33 @@ START_TEST(behind_a_refused_block_nothing_is_asked_for) {
 }
 END_TEST
 
+START_TEST(a_probe_is_one_thing) {
+    struct sequence *s = sequence();
+    for (uint32_t k = 1; k < s->n_blocks; k++) s->blocks[k].base = BLOCK_FAILED;
+    s->blocks[0].base = BLOCK_SAVED;
+    save_step_begin(room);
+    save_probe(room, s);
+    ck_assert_uint_eq(room->n_jobs, 1);
+    ck_assert_int_eq(s->blocks[1].base, BLOCK_POSTED);
+    ck_assert_int_eq(s->blocks[2].base, BLOCK_FAILED);
+    for (uint32_t k = 1; k < s->n_blocks; k++) s->blocks[k].base = BLOCK_SAVED;
+    save_probe(room, s); /* the tail */
+    ck_assert_uint_eq(room->n_jobs, 2);
+    ck_assert_uint_eq(s->tail_saved, s->n_tokens);
+    ck_assert_uint_eq(s->noted, 0);
+    save_probe(room, s); /* the name */
+    ck_assert_uint_eq(room->n_jobs, 3);
+    ck_assert_uint_eq(s->noted, s->n_tokens);
+    save_probe(room, s);
+    ck_assert_uint_eq(room->n_jobs, 3);
+    s->blocks[2].base = BLOCK_LATER; /* the day's writes are used up: nothing is asked for */
+    s->noted = s->tail_saved = 0;
+    save_probe(room, s);
+    ck_assert_uint_eq(room->n_jobs, 3);
+    sequence_drop(room, s);
+}
+END_TEST
+
 START_TEST(a_parent_that_was_refused_is_not_lost) {
     struct sequence *s = sequence();
     s->blocks[0].base = s->blocks[1].base = BLOCK_SAVED;
@@ -131,6 +158,7 @@ int main(void) {
     tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, behind_a_refused_block_nothing_is_asked_for);
+    tcase_add_test(t, a_probe_is_one_thing);
     tcase_add_test(t, a_parent_that_was_refused_is_not_lost);
     tcase_add_test(t, who_is_saved_makes_place_before_who_is_not);
     suite_add_tcase(suite, t);

@@ -309,6 +309,76 @@ START_TEST(an_agent_of_every_model_or_of_one_is_deleted) {
 }
 END_TEST
 
+/* ---- turns that never came to their end: blocks were stored, no chain was noted ---- */
+
+static void unfinished(struct store *s, const char *agent, const int32_t *t, uint32_t n) {
+    struct rig_chain c = {.tag = rig_tag(1), .agent = agent, .tokens = t, .n = n};
+    ck_assert_int_eq(rig_put(s, &c), ERR_OK);
+}
+
+static void check_deleted(struct store *s, const char *agent, uint64_t n_files) {
+    uint64_t files = 0, bytes = 0, before = rig_file_bytes(rig_dir, ".kv");
+    uint32_t n = 0;
+    ck_assert_int_eq(store_agent_delete(s, "m", agent, &n, &files, &bytes), ERR_OK);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(files, n_files);
+    ck_assert_uint_eq(bytes, before - rig_file_bytes(rig_dir, ".kv"));
+    ck_assert_int_eq(store_agent_delete(s, "", agent, &n, &files, &bytes), ERR_NOT_FOUND);
+}
+
+START_TEST(deletion_frees_what_a_turn_has_stored_that_never_ended) {
+    struct store *s = rig_open();
+    unfinished(s, "ann", tokens, 600);
+    unfinished(s, "bob", other, 512); /* no tail: his name is in no file */
+    check_deleted(s, "ann", 3);
+    check_deleted(s, "bob", 2);
+    unfinished(s, "bob", other, 512);
+    say(s, "carl", other, 300); /* needs the first of them */
+    store_free(s);
+    s = rig_open();
+    check_deleted(s, "bob", 1);
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), other, 301, 0), 300);
+    say(s, "ann", tokens, 600);
+    unfinished(s, "ann", tokens, 1024); /* her second turn */
+    check_deleted(s, "ann", 5);
+    check_deleted(s, "carl", 2);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 0);
+    store_free(s);
+}
+END_TEST
+
+START_TEST(who_was_killed_in_the_first_turn_is_listed_after_the_start) {
+    struct store *s = rig_open();
+    unfinished(s, "ann", tokens, 600);
+    unfinished(s, "", other, 600); /* nobody's stay nobody's */
+    store_free(s);
+    s = rig_open();
+    ck_assert_uint_eq(n_chains(s, "ann"), 1);
+    struct json *v = ask(s, "", "");
+    ck_assert_uint_eq(json_count(json_get(v, "agents")), 1);
+    ck_assert_int_eq(json_int(json_get(json_at(json_get(v, "agents"), 0), "tokens"), 0), 600);
+    json_free(v);
+    store_free(s);
+    s = rig_open();
+    check_deleted(s, "ann", 3);
+    store_free(s);
+}
+END_TEST
+
+START_TEST(who_was_deleted_does_not_come_back_with_what_others_need) {
+    struct store *s = rig_open();
+    say(s, "ann", tokens, 600);
+    say(s, "bob", tokens, 600); /* the same: his chain ends in her tail */
+    check_deleted(s, "ann", 0);
+    store_free(s);
+    s = rig_open();
+    ck_assert_ptr_null(ask(s, "", "ann"));
+    ck_assert_uint_eq(n_chains(s, "bob"), 1);
+    check_deleted(s, "bob", 3);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(the_cache_of_one_model_or_of_all_is_deleted) {
     struct store *s = rig_open();
     uint64_t files = 0, bytes = 0;
@@ -561,6 +631,9 @@ int main(void) {
                                   deletion_is_counted_and_true,
                                   a_deleted_agent_stays_deleted_after_a_loss_of_power,
                                   an_agent_of_every_model_or_of_one_is_deleted,
+                                  deletion_frees_what_a_turn_has_stored_that_never_ended,
+                                  who_was_killed_in_the_first_turn_is_listed_after_the_start,
+                                  who_was_deleted_does_not_come_back_with_what_others_need,
                                   the_cache_of_one_model_or_of_all_is_deleted,
                                   the_figures_of_the_cache_add_up,
                                   the_budget_holds_after_every_write,

@@ -102,6 +102,32 @@ START_TEST(a_disk_that_was_taken_away_comes_back_whole) {
 }
 END_TEST
 
+START_TEST(a_file_in_the_place_of_the_folder_is_no_folder) { /* ENOTDIR, not ENOENT */
+    char away[300], why[256];
+    snprintf(away, sizeof away, "%s-away", rig_dir);
+    struct store *s = rig_open();
+    struct rig_chain c = {.tag = rig_tag(1), .agent = "ann", .tokens = tokens, .n = 1100};
+    ck_assert_int_eq(rig_say(s, &c), ERR_OK);
+    ck_assert_int_eq(rename(rig_dir, away), 0);
+    FILE *f = fopen(rig_dir, "w");
+    ck_assert_ptr_nonnull(f);
+    fclose(f);
+    c.n = 1500;
+    ck_assert_int_eq(rig_put(s, &c), ERR_IO);
+    ck_assert(store_is_lost(s));
+    ck_assert_uint_eq(s->map.n_nodes, 5);
+    store_free(s);
+    struct store_config config = {.dir = rig_dir, .budget_bytes = 64 * MB, .generation = 1};
+    ck_assert_int_ne(store_open(&config, &s, why, sizeof why), ERR_OK);
+    ck_assert_str_ne(why, "");
+    ck_assert_int_eq(unlink(rig_dir), 0);
+    ck_assert_int_eq(rename(away, rig_dir), 0);
+    s = rig_open();
+    ck_assert_uint_eq(rig_cached(s, c.tag, tokens, 1101, 0), 1100);
+    store_free(s);
+}
+END_TEST
+
 START_TEST(no_folder_is_made_in_the_mount_point_of_a_disk_that_was_taken_away) {
     char link[64], disk[64], root[] = "/tmp/hotseat-mount-XXXXXX", saved[256], why[256];
     struct stat a, b;
@@ -152,8 +178,10 @@ START_TEST(a_vanished_folder_is_said_and_made_anew) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {a_read_error_is_not_for_good, what_can_not_be_read_is_written_anew,
+    const TTest *const tests[] = {a_read_error_is_not_for_good,
+                                  what_can_not_be_read_is_written_anew,
                                   a_disk_that_was_taken_away_comes_back_whole,
+                                  a_file_in_the_place_of_the_folder_is_no_folder,
                                   no_folder_is_made_in_the_mount_point_of_a_disk_that_was_taken_away,
                                   a_vanished_folder_is_said_and_made_anew};
     return rig_run("store_unplugged", tests, ARRAY_LEN(tests), set_up, tear_down);
