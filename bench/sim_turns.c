@@ -157,9 +157,10 @@ static uint32_t turns_of(const struct sim *s, struct turns_queue *others, int *i
                                .seated_has_work = work,
                                .seated_since_ns = ns(s->since),
                                .idle_since_ns = work ? INT64_MAX : ns(s->idle_since),
+                               .seated_oldest_ns = s->seated >= 0 && head(s, s->seated) ? ns(head(s, s->seated)->came) : INT64_MAX,
                                .others = others,
                                .n_others = n,
-                               .settings = {.wait_bound_ns = ns(60), .stay_min_ns = -1, .patience_ns = -1, .auto_swap = true},
+                               .settings = {.wait_bound_ns = ns(60), .stay_min_ns = -1, .patience_ns = getenv("P") ? ns(atof(getenv("P"))) : -1, .auto_swap = true},
                                .parallel = PARALLEL};
     if (s->seated >= 0)
         in->seated_work = (struct turns_work){.running = (uint32_t)s->n_running,
@@ -177,7 +178,7 @@ static int decide(struct sim *s, double *ret_look) {
         struct turns_input in;
         (void)turns_of(s, others, ids, &in);
         struct turns_decision d = turns_decide(&in);
-        if (d.action == TURNS_WAIT) *ret_look = (double)d.until_ns / 1e9 + 1e-6; /* not before it, by rounding */
+        if (d.action == TURNS_WAIT && d.until_ns < INT64_MAX) *ret_look = (double)d.until_ns / 1e9 + 1e-6; /* not before it, by rounding */
         return d.action == TURNS_SWAP ? ids[d.target] : -1;
     }
     int next = oldest(s, true, s->policy != FIRST_COME);

@@ -51,6 +51,8 @@ struct turns_decision turns_decide(const struct turns_input *in) {
             max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
                     add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
         int64_t idle = add_i64(in->idle_since_ns, turns_patience_ns(s, next->swap_ns));
+        bool gate = in->seated_has_work && in->seated_oldest_ns <= in->seated_since_ns;
+        if (gate) overdue = INT64_MAX;
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);
         at = max_i64(at, in->hold_until_ns);
     }

@@ -56,6 +56,7 @@ struct turns_input {
     bool seated_has_work; /* streams run or wait for it */
     int64_t seated_since_ns;
     int64_t idle_since_ns; /* seated_has_work is false since then */
+    int64_t seated_oldest_ns; /* arrival of its oldest request that still waits; INT64_MAX: none does */
     int64_t hold_until_ns; /* an admin's swap: no leaving before; an offload: see parked; 0: none */
     const struct turns_queue *others; /* not the seated model's */
     uint32_t n_others;
