@@ -21,7 +21,9 @@
 #define SERVICE_S 4.0 /* of one request alone, on the average; exponential */
 #define HOURS 6
 #define REQUESTS_MAX 60000
+#define CLIENTS_MAX 8
 #define SLICE_S 30.0
+#define PATIENCE_S SWAP_S /* turns_patience_ns() */
 #define ENDLESS 1e18
 
 enum policy { OURS, FIRST_COME, EXHAUSTIVE, SLICES, N_POLICIES };
@@ -42,16 +44,20 @@ struct trace {
     const char *name;
     int models, clients; /* clients > 0: each has one request at a time, the next one follows its answer */
     double share[MODELS];
-    double burst; /* requests of one arrival */
+    double burst;    /* requests of one arrival */
+    bool alternates; /* a client's next request is for the next model, else for the same */
+    double pause;    /* between a client's answer and its next request, exponential */
 };
 
 static const struct trace TRACES[] = {
-    {"two models", 2, 0, {0.5, 0.5}, 1},
-    {"bursts", 2, 0, {0.5, 0.5}, 12},
-    {"chatty and rare", 2, 0, {0.97, 0.03}, 1},
-    {"five models, Zipf", 5, 0, {0.438, 0.219, 0.146, 0.109, 0.088}, 1},
-    {"two agents, alternating", 2, 2, {0.5, 0.5}, 1},
-    {"eight agents, alternating", 2, 8, {0.5, 0.5}, 1},
+    {"two models", 2, 0, {0.5, 0.5}, 1, false, 0},
+    {"bursts", 2, 0, {0.5, 0.5}, 12, false, 0},
+    {"chatty and rare", 2, 0, {0.97, 0.03}, 1, false, 0},
+    {"five models, Zipf", 5, 0, {0.438, 0.219, 0.146, 0.109, 0.088}, 1, false, 0},
+    {"two agents, alternating", 2, 2, {0.5, 0.5}, 1, true, 0},
+    {"eight agents, alternating", 2, 8, {0.5, 0.5}, 1, true, 0},
+    {"two tool loops", 2, 2, {0.5, 0.5}, 1, false, 0.5},
+    {"six talks", 2, 6, {0.5, 0.5}, 1, false, 20},
 };
 
 struct sim {
@@ -65,7 +71,10 @@ struct sim {
     int seated, target; /* target: a swap to it is under way; -1: none */
     bool draining;
     double drain_until, swap_until, since, idle_since, next_arrival, look_at;
-    double left_seat[MODELS];
+    double left_seat[MODELS], idle_at[MODELS];
+    struct turns_habit habits[MODELS];
+    double client_at[CLIENTS_MAX]; /* its next request */
+    int client_model[CLIENTS_MAX];
     double service[MODELS]; /* measured: EWMA of the time in the seat */
 };
 
@@ -162,6 +171,7 @@ static uint32_t turns_of(const struct sim *s, struct turns_queue *others, int *i
                                .n_others = n,
                                .settings = {.wait_bound_ns = ns(60), .stay_min_ns = -1, .patience_ns = getenv("P") ? ns(atof(getenv("P"))) : -1, .auto_swap = true},
                                .parallel = PARALLEL};
+    if (s->seated >= 0) in->habit = s->habits[s->seated];
     if (s->seated >= 0)
         in->seated_work = (struct turns_work){.running = (uint32_t)s->n_running,
                                               .waiting = (uint32_t)s->queues[s->seated].n,
@@ -226,6 +236,8 @@ static void arrive(struct sim *s, int client, int model) {
     struct request *r = &s->requests[s->n_requests];
     *r = (struct request){.came = s->now, .work = exponential(SERVICE_S), .model = model, .client = client, .entered = -1};
     r->left = r->work;
+    if (s->idle_at[model] < ENDLESS) turns_habit_note(&s->habits[model], s->now - s->idle_at[model] <= PATIENCE_S);
+    s->idle_at[model] = ENDLESS;
     push(&s->queues[model], s->n_requests++);
     if (s->policy == OURS) r->estimate = estimate(s, model);
 }
@@ -236,7 +248,9 @@ static void finish(struct sim *s, int slot) {
     s->n_done++;
     s->service[r->model] += (s->now - r->entered - s->service[r->model]) / 8;
     s->running[slot] = s->running[--s->n_running];
-    if (r->client >= 0) arrive(s, r->client, (r->model + 1) % s->trace->models);
+    if (r->client < 0) return;
+    s->client_model[r->client] = s->trace->alternates ? (r->model + 1) % s->trace->models : r->model;
+    s->client_at[r->client] = s->now + (s->trace->pause > 0 ? exponential(s->trace->pause) : 0);
 }
 
 static void work_until(struct sim *s, double until) {
@@ -264,8 +278,10 @@ static void step(struct sim *s) {
     bool work = s->seated >= 0 && (s->n_running || s->queues[s->seated].n);
     if (work)
         s->idle_since = ENDLESS;
-    else if (s->idle_since >= ENDLESS)
+    else if (s->idle_since >= ENDLESS) {
         s->idle_since = s->now;
+        if (s->seated >= 0) s->idle_at[s->seated] = s->now;
+    }
     s->look_at = ENDLESS;
     if (s->target >= 0) return;
     int next = decide(s, &s->look_at);
@@ -279,6 +295,8 @@ static void step(struct sim *s) {
 static double next_event(const struct sim *s, int *ret_slot) {
     double at = s->next_arrival < s->look_at ? s->next_arrival : s->look_at;
     *ret_slot = -1;
+    for (int c = 0; c < s->trace->clients; c++)
+        if (s->client_at[c] < at) at = s->client_at[c];
     if (s->target >= 0 && !s->draining && s->swap_until < at) at = s->swap_until;
     if (s->draining && s->drain_until < at) at = s->drain_until;
     for (int i = 0; i < s->n_running; i++) {
@@ -291,7 +309,7 @@ static double next_event(const struct sim *s, int *ret_slot) {
 static void run(struct sim *s) {
     double end = HOURS * 3600.0;
     s->next_arrival = s->rate > 0 ? exponential(s->trace->burst / s->rate) : ENDLESS;
-    for (int c = 0; c < s->trace->clients; c++) arrive(s, c, c % s->trace->models);
+    for (int c = 0; c < s->trace->clients; c++) s->client_at[c] = c, s->client_model[c] = c % s->trace->models;
     while (s->now < end) {
         step(s);
         int slot;
@@ -310,6 +328,11 @@ static void run(struct sim *s) {
             int model = pick_model(s->trace);
             for (int i = 0; i < (int)s->trace->burst; i++) arrive(s, -1, model);
             s->next_arrival = s->now + exponential(s->trace->burst / s->rate);
+        }
+        for (int c = 0; c < s->trace->clients; c++) {
+            if (s->client_at[c] > s->now) continue;
+            s->client_at[c] = ENDLESS;
+            arrive(s, c, s->client_model[c]);
         }
         if (s->draining && s->n_running == 0) begin_load(s);
     }
@@ -362,7 +385,7 @@ int main(int argc, char **argv) {
                 s->rate = closed ? 0 : LOADS[l] * speed_of(PARALLEL) / SERVICE_S;
                 s->seated = s->target = -1;
                 s->idle_since = s->look_at = ENDLESS;
-                for (int m = 0; m < MODELS; m++) s->left_seat[m] = -1, s->service[m] = SERVICE_S;
+                for (int m = 0; m < MODELS; m++) s->left_seat[m] = -1, s->service[m] = SERVICE_S, s->idle_at[m] = ENDLESS;
                 run(s);
                 print(s, closed ? 0 : LOADS[l]);
             }

@@ -28,6 +28,23 @@ int64_t turns_worst_wait_ns(const struct turns_settings *s, uint32_t n_models, i
     return s->wait_bound_ns + (m - 1) * turns_stay_ns(s, swap_ns) + m * (drain_ns + swap_ns);
 }
 
+void turns_habit_note(struct turns_habit *h, bool came) {
+    h->came = (uint8_t)(h->came << 1 | came);
+    if (h->n < TURNS_HABIT_MAX) h->n++;
+}
+
+/* To stay costs others one swap's time; to have left costs two swaps if the request comes after all. */
+bool turns_habit_pays(const struct turns_habit *h) {
+    int came = 0;
+    for (int i = 0; i < h->n; i++) came += h->came >> i & 1;
+    return 2 * came >= h->n;
+}
+
+static int64_t patience_ns(const struct turns_input *in, int64_t swap_ns) {
+    bool pays = in->settings.patience_ns >= 0 || turns_habit_pays(&in->habit);
+    return pays ? turns_patience_ns(&in->settings, swap_ns) : 0;
+}
+
 static int64_t waits_since(const struct turns_queue *q) {
     return max_i64(q->oldest_ns, q->left_seat_ns);
 }
@@ -50,7 +67,7 @@ struct turns_decision turns_decide(const struct turns_input *in) {
         int64_t overdue =
             max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
                     add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
-        int64_t idle = add_i64(in->idle_since_ns, turns_patience_ns(s, next->swap_ns));
+        int64_t idle = add_i64(in->idle_since_ns, patience_ns(in, next->swap_ns));
         bool gate = in->seated_has_work && in->seated_oldest_ns <= in->seated_since_ns;
         if (gate) overdue = INT64_MAX;
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);

@@ -36,6 +36,14 @@ struct turns_settings {
     bool auto_swap;        /* false: only the admin swaps (an empty seat is filled all the same) */
 };
 
+/* Does a model's next request come within its patience after it went idle? The last HABIT_MAX times, the youngest in bit 0. */
+#define TURNS_HABIT_MAX 8
+struct turns_habit {
+    uint8_t came, n;
+};
+void turns_habit_note(struct turns_habit *h, bool came);
+bool turns_habit_pays(const struct turns_habit *h);
+
 struct turns_work {     /* of one model; for estimates only */
     uint32_t running;   /* its requests in the seat */
     uint32_t waiting;   /* and those that wait */
@@ -57,6 +65,7 @@ struct turns_input {
     int64_t seated_since_ns;
     int64_t idle_since_ns; /* seated_has_work is false since then */
     int64_t seated_oldest_ns; /* arrival of its oldest request that still waits; INT64_MAX: none does */
+    struct turns_habit habit; /* the seated model's */
     int64_t hold_until_ns; /* an admin's swap: no leaving before; an offload: see parked; 0: none */
     const struct turns_queue *others; /* not the seated model's */
     uint32_t n_others;
