@@ -154,23 +154,28 @@ static uint32_t turns_of(const struct sim *s, struct turns_queue *others, int *i
     for (int m = 0; m < s->trace->models; m++) {
         const struct request *r = head(s, m);
         if (!r || m == s->seated) continue;
-        others[n] = (struct turns_queue){.oldest_ns = ns(r->came),
-                                         .left_seat_ns = s->left_seat[m] < 0 ? INT64_MIN : ns(s->left_seat[m]),
-                                         .swap_ns = ns(SWAP_S),
-                                         .work = {.waiting = (uint32_t)s->queues[m].n, .service_ns = ns(s->service[m])}};
+        others[n] = (struct turns_queue){
+            .oldest_ns = ns(r->came),
+            .left_seat_ns = s->left_seat[m] < 0 ? INT64_MIN : ns(s->left_seat[m]),
+            .swap_ns = ns(SWAP_S),
+            .work = {.waiting = (uint32_t)s->queues[m].n, .service_ns = ns(s->service[m])}};
         ids[n++] = m;
     }
     bool work = s->seated >= 0 && (s->n_running || s->queues[s->seated].n);
-    *in = (struct turns_input){.now_ns = ns(s->now),
-                               .seated = s->seated >= 0,
-                               .seated_has_work = work,
-                               .seated_since_ns = ns(s->since),
-                               .idle_since_ns = work ? INT64_MAX : ns(s->idle_since),
-                               .seated_oldest_ns = s->seated >= 0 && head(s, s->seated) ? ns(head(s, s->seated)->came) : INT64_MAX,
-                               .others = others,
-                               .n_others = n,
-                               .settings = {.wait_bound_ns = ns(60), .stay_min_ns = -1, .patience_ns = getenv("P") ? ns(atof(getenv("P"))) : -1, .auto_swap = true},
-                               .parallel = PARALLEL};
+    *in = (struct turns_input){
+        .now_ns = ns(s->now),
+        .seated = s->seated >= 0,
+        .seated_has_work = work,
+        .seated_since_ns = ns(s->since),
+        .idle_since_ns = work ? INT64_MAX : ns(s->idle_since),
+        .seated_oldest_ns = s->seated >= 0 && head(s, s->seated) ? ns(head(s, s->seated)->came) : INT64_MAX,
+        .others = others,
+        .n_others = n,
+        .settings = {.wait_bound_ns = ns(60),
+                     .stay_min_ns = -1,
+                     .patience_ns = getenv("P") ? ns(atof(getenv("P"))) : -1,
+                     .auto_swap = true},
+        .parallel = PARALLEL};
     if (s->seated >= 0) in->habit = s->habits[s->seated];
     if (s->seated >= 0)
         in->seated_work = (struct turns_work){.running = (uint32_t)s->n_running,
@@ -188,7 +193,8 @@ static int decide(struct sim *s, double *ret_look) {
         struct turns_input in;
         (void)turns_of(s, others, ids, &in);
         struct turns_decision d = turns_decide(&in);
-        if (d.action == TURNS_WAIT && d.until_ns < INT64_MAX) *ret_look = (double)d.until_ns / 1e9 + 1e-6; /* not before it, by rounding */
+        if (d.action == TURNS_WAIT && d.until_ns < INT64_MAX)
+            *ret_look = (double)d.until_ns / 1e9 + 1e-6; /* not before it, by rounding */
         return d.action == TURNS_SWAP ? ids[d.target] : -1;
     }
     int next = oldest(s, true, s->policy != FIRST_COME);
@@ -234,9 +240,11 @@ static double estimate(struct sim *s, int model) {
 static void arrive(struct sim *s, int client, int model) {
     if (s->n_requests == REQUESTS_MAX) return;
     struct request *r = &s->requests[s->n_requests];
-    *r = (struct request){.came = s->now, .work = exponential(SERVICE_S), .model = model, .client = client, .entered = -1};
+    *r = (struct request){
+        .came = s->now, .work = exponential(SERVICE_S), .model = model, .client = client, .entered = -1};
     r->left = r->work;
-    if (s->idle_at[model] < ENDLESS) turns_habit_note(&s->habits[model], s->now - s->idle_at[model] <= PATIENCE_S);
+    if (s->idle_at[model] < ENDLESS)
+        turns_habit_note(&s->habits[model], s->now - s->idle_at[model] <= PATIENCE_S);
     s->idle_at[model] = ENDLESS;
     push(&s->queues[model], s->n_requests++);
     if (s->policy == OURS) r->estimate = estimate(s, model);
@@ -309,7 +317,8 @@ static double next_event(const struct sim *s, int *ret_slot) {
 static void run(struct sim *s) {
     double end = HOURS * 3600.0;
     s->next_arrival = s->rate > 0 ? exponential(s->trace->burst / s->rate) : ENDLESS;
-    for (int c = 0; c < s->trace->clients; c++) s->client_at[c] = c, s->client_model[c] = c % s->trace->models;
+    for (int c = 0; c < s->trace->clients; c++)
+        s->client_at[c] = c, s->client_model[c] = c % s->trace->models;
     while (s->now < end) {
         step(s);
         int slot;
@@ -358,15 +367,19 @@ static void print(struct sim *s, double load) {
         if (r->done) done_work += r->work;
         waits[n] = (r->ran ? r->entered : s->now) - r->came; /* who still waits has waited so long at least */
         sum += waits[n++];
-        if (r->ran && r->entered - r->came >= 1) errors[n_errors++] = fabs(r->estimate - (r->entered - r->came));
+        if (r->ran && r->entered - r->came >= 1)
+            errors[n_errors++] = fabs(r->estimate - (r->entered - r->came));
     }
     qsort(waits, (size_t)n, sizeof waits[0], by_value);
     qsort(errors, (size_t)n_errors, sizeof errors[0], by_value);
-    printf("{\"trace\":\"%s\",\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,\"utilisation\":%.4f,\"wait_mean\":%.3f,"
-           "\"wait_p99\":%.3f,\"wait_max\":%.3f,\"swaps_per_hour\":%.1f,\"error_median\":%.3f,\"error_p90\":%.3f}\n",
+    printf("{\"trace\":\"%s\",\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,\"utilisation\":%."
+           "4f,\"wait_mean\":%.3f,"
+           "\"wait_p99\":%.3f,\"wait_max\":%.3f,\"swaps_per_hour\":%.1f,\"error_median\":%.3f,\"error_p90\":%"
+           ".3f}\n",
            s->trace->name, POLICY_NAMES[s->policy], load, s->n_requests, s->n_done,
            done_work / (HOURS * 3600.0 * speed_of(PARALLEL)), n ? sum / n : 0, at_part(waits, n, 0.99),
-           at_part(waits, n, 1), s->n_swaps / (double)HOURS, at_part(errors, n_errors, 0.5), at_part(errors, n_errors, 0.9));
+           at_part(waits, n, 1), s->n_swaps / (double)HOURS, at_part(errors, n_errors, 0.5),
+           at_part(errors, n_errors, 0.9));
 }
 
 int main(int argc, char **argv) {
@@ -385,7 +398,8 @@ int main(int argc, char **argv) {
                 s->rate = closed ? 0 : LOADS[l] * speed_of(PARALLEL) / SERVICE_S;
                 s->seated = s->target = -1;
                 s->idle_since = s->look_at = ENDLESS;
-                for (int m = 0; m < MODELS; m++) s->left_seat[m] = -1, s->service[m] = SERVICE_S, s->idle_at[m] = ENDLESS;
+                for (int m = 0; m < MODELS; m++)
+                    s->left_seat[m] = -1, s->service[m] = SERVICE_S, s->idle_at[m] = ENDLESS;
                 run(s);
                 print(s, closed ? 0 : LOADS[l]);
             }

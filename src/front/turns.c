@@ -22,10 +22,15 @@ int64_t turns_patience_ns(const struct turns_settings *s, int64_t swap_ns) {
     return s->patience_ns >= 0 ? s->patience_ns : min_i64(swap_ns, TURNS_PATIENCE_MAX_NS);
 }
 
+int64_t turns_gate_ns(const struct turns_settings *s) {
+    return s->wait_bound_ns > INT64_MAX / TURNS_GATE_FACTOR ? INT64_MAX
+                                                            : TURNS_GATE_FACTOR * s->wait_bound_ns;
+}
+
 int64_t turns_worst_wait_ns(const struct turns_settings *s, uint32_t n_models, int64_t swap_ns,
                             int64_t drain_ns) {
-    int64_t m = n_models;
-    return s->wait_bound_ns + (m - 1) * turns_stay_ns(s, swap_ns) + m * (drain_ns + swap_ns);
+    int64_t m = n_models, sits = max_i64(turns_stay_ns(s, swap_ns), turns_gate_ns(s));
+    return s->wait_bound_ns + (m - 1) * sits + m * (drain_ns + swap_ns);
 }
 
 void turns_habit_note(struct turns_habit *h, bool came) {
@@ -68,8 +73,8 @@ struct turns_decision turns_decide(const struct turns_input *in) {
             max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
                     add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
         int64_t idle = add_i64(in->idle_since_ns, patience_ns(in, next->swap_ns));
-        bool gate = in->seated_has_work && in->seated_oldest_ns <= in->seated_since_ns;
-        if (gate) overdue = INT64_MAX;
+        bool gathered = in->seated_oldest_ns <= in->seated_since_ns;
+        if (gathered) overdue = max_i64(overdue, add_i64(in->seated_since_ns, turns_gate_ns(s)));
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);
         at = max_i64(at, in->hold_until_ns);
     }
@@ -93,8 +98,8 @@ static int64_t slot_ns(const struct turns_work *w, uint32_t parallel, uint32_t p
 static const struct turns_queue *next_after(const struct turns_input *in, const struct turns_queue *last) {
     const struct turns_queue *next = NULL;
     for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++) {
-        bool later = !last || waits_since(q) > waits_since(last) ||
-                     (waits_since(q) == waits_since(last) && q > last);
+        bool later =
+            !last || waits_since(q) > waits_since(last) || (waits_since(q) == waits_since(last) && q > last);
         if (later && (!next || waits_since(q) < waits_since(next))) next = q;
     }
     return next;
@@ -111,12 +116,14 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
     while ((q = next_after(in, q)) != NULL) {
         if (work) {
             bool idle = work->running + work->waiting == 0;
-            int64_t done = idle && !in->swap_left_ns ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
+            int64_t done =
+                idle && !in->swap_left_ns ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
             int64_t leaves = max_i64(min_i64(add_i64(done, turns_patience_ns(s, q->swap_ns)),
                                              max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
                                                      add_i64(waits_since(q), s->wait_bound_ns))),
                                      in->hold_until_ns);
-            if (leaves < done) leaves += work->service_ns / 2; /* the drain: those that run are half through */
+            if (leaves < done)
+                leaves += work->service_ns / 2; /* the drain: those that run are half through */
             at = max_i64(at, leaves);
         }
         at += q->swap_ns;
