@@ -372,11 +372,11 @@ static void print(struct sim *s, double load) {
     }
     qsort(waits, (size_t)n, sizeof waits[0], by_value);
     qsort(errors, (size_t)n_errors, sizeof errors[0], by_value);
-    printf("{\"trace\":\"%s\",\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,\"utilisation\":%."
+    printf("{\"trace\":\"%s\",\"hours\":%d,\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,\"utilisation\":%."
            "4f,\"wait_mean\":%.3f,"
            "\"wait_p99\":%.3f,\"wait_max\":%.3f,\"swaps_per_hour\":%.1f,\"error_median\":%.3f,\"error_p90\":%"
            ".3f}\n",
-           s->trace->name, POLICY_NAMES[s->policy], load, s->n_requests, s->n_done,
+           s->trace->name, HOURS, POLICY_NAMES[s->policy], load, s->n_requests, s->n_done,
            done_work / (HOURS * 3600.0 * speed_of(PARALLEL)), n ? sum / n : 0, at_part(waits, n, 0.99),
            at_part(waits, n, 1), s->n_swaps / (double)HOURS, at_part(errors, n_errors, 0.5),
            at_part(errors, n_errors, 0.9));
