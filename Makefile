@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 ARGS ?=
 
-.PHONY: all build demo serve test check bench lint install clean setup
+.PHONY: all build demo serve test check bench sim lint install clean setup
 
 all: build
 
@@ -31,6 +31,9 @@ lint:
 
 bench: setup
 	@python3 bench/bench.py $(ARGS)
+
+sim: setup
+	@python3 bench/sim_plot.py
 
 # Builds nothing: as root it would set everything up anew in root's cache.
 install:

@@ -285,7 +285,7 @@ void admin_ps(struct front *f, const struct request *q, const struct msg_bytes *
         put_str(&w, "model", m->id);
         put_u64(&w, "waiting", m->waiting.count);
         json_key(&w, "oldest_ms"), json_i64(&w, (f->now_ns - first->waits_since_ns) / NS_PER_MS);
-        json_key(&w, "eta_ms"), json_i64(&w, dispatch_eta_ns(f, m, 1) / NS_PER_MS);
+        json_key(&w, "eta_ms"), json_i64(&w, turn_eta_ns(f, m, 1) / NS_PER_MS);
         json_end(&w);
     }
     json_end(&w);

@@ -223,6 +223,7 @@ void dispatch_request(struct front *f, struct request *q) {
     }
     struct stream *t = refused ? NULL : stream_new(f, q, m);
     if (t) {
+        turn_note_arrival(f, m);
         stream_push(f, t);
         return;
     }
@@ -375,6 +376,8 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
 
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
+    int64_t took_ns = f->now_ns - t->submitted_ns;
+    t->model->service_ns += t->model->service_ns ? (took_ns - t->model->service_ns) / 8 : took_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {
@@ -480,20 +483,6 @@ void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_
 
 /* ---- signs of life ---- */
 
-/* A guess, and called one: what is left of a swap, or the swap to come, and the turns before it. */
-int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t position) {
-    const struct swap *s = &f->swap;
-    int64_t eta = 0;
-    if (swap_busy(s)) eta = swap_eta_ns(s, f->now_ns);
-    const struct model *next = swap_next(s);
-    if (m != next) {
-        int64_t stay_until =
-            f->turn_at_ns != INT64_MAX && f->turn_at_ns > f->now_ns ? f->turn_at_ns - f->now_ns : 0;
-        eta += stay_until + swap_cost_ns(s, next, m);
-    }
-    return eta + (int64_t)(position / f->config->parallel) * NS_PER_S;
-}
-
 void dispatch_waiting(struct front *f) {
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         struct model *m = registry_at(f->registry, i);
@@ -505,7 +494,7 @@ void dispatch_waiting(struct front *f) {
             struct reply *r = reply_for(t, REPLY_WAITING);
             if (r) {
                 r->position = position;
-                r->eta_ms = dispatch_eta_ns(f, m, position) / NS_PER_MS;
+                r->eta_ms = turn_eta_ns(f, m, position) / NS_PER_MS;
             }
             (void)front_reply(f, r); /* a sign of life less is no reason to end a request */
         }

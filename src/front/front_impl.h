@@ -210,7 +210,6 @@ struct model *dispatch_default_model(struct front *f); /* what "default" means n
 void stream_push(struct front *f, struct stream *t);   /* into its model's queue, by age */
 void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
-int64_t dispatch_eta_ns(struct front *f, const struct model *m, uint32_t position);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);
 
 /* ---- moves.c ---- */
@@ -237,6 +236,9 @@ void validate_abort(struct front *f);
 /* ---- turn.c ---- */
 void turn_swap_request(struct front *f, struct request *q); /* SWAP and OFFLOAD; takes q */
 void turn_schedule(struct front *f);
+/* How long until the request at this position (1: the next) of the model enters the seat: an estimate. */
+int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position);
+void turn_note_arrival(struct front *f, struct model *m); /* a request that has never run */
 void turn_swap_ended(struct front *f, const struct swap_record *r);
 bool turn_cancel_client(struct front *f, uint64_t client);
 void turn_fail_waits(struct front *f, enum err err, const char *text);

@@ -195,8 +195,11 @@ static enum err model_add(struct registry *r, const struct scan_found *f, struct
     r->models = grown;
     struct model *m = mem_alloc(sizeof *m);
     if (!m) return ERR_NOMEM;
-    *m =
-        (struct model){.id = mem_strdup(f->id), .state = MODEL_GONE, .left_seat_ns = INT64_MIN, .seen = true};
+    *m = (struct model){.id = mem_strdup(f->id),
+                        .state = MODEL_GONE,
+                        .left_seat_ns = INT64_MIN,
+                        .went_idle_ns = INT64_MAX,
+                        .seen = true};
     list_init(&m->waiting);
     if (!m->id) {
         model_free(m);

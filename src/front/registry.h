@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "front/admission.h"
 #include "front/scan.h"
+#include "front/turns.h"
 
 enum model_state { MODEL_AVAILABLE, MODEL_LOADING, MODEL_SEATED, MODEL_FAILED, MODEL_GONE, MODEL_INVALID };
 const char *model_state_name(enum model_state s); /* "available"; static */
@@ -45,9 +46,12 @@ struct model {
     uint64_t look_ticket;   /* turn.c's: the look at the disk before its swap */
     uint32_t cached_agents; /* as the seat last said */
     int64_t left_seat_ns;   /* INT64_MIN: never sat */
-    int64_t not_before_ns;  /* turn.c's: there was no memory for it; those that were parked ask again then */
-    struct list waiting;    /* dispatch.c's: streams in order */
-    uint32_t running;       /* dispatch.c's */
+    int64_t went_idle_ns;   /* turn.c's: it had no work since, and nobody has asked for it; INT64_MAX */
+    int64_t service_ns;     /* dispatch.c's: how long a request takes in the seat, EWMA; 0: not known */
+    struct turns_habit habit;
+    int64_t not_before_ns; /* turn.c's: there was no memory for it; those that were parked ask again then */
+    struct list waiting;   /* dispatch.c's: streams in order */
+    uint32_t running;      /* dispatch.c's */
     bool seen;
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -248,10 +249,85 @@ static bool only_parked(const struct model *m) {
 }
 
 static void note_idle(struct front *f, bool has_work) {
-    if (has_work)
+    if (has_work) {
         f->idle_since_ns = INT64_MAX;
-    else if (f->idle_since_ns == INT64_MAX)
+    } else if (f->idle_since_ns == INT64_MAX) {
         f->idle_since_ns = f->now_ns;
+        if (f->swap.seated) f->swap.seated->went_idle_ns = f->now_ns;
+    }
+}
+
+/* Learned whether it sits still or has left meanwhile: to have left costs nothing to watch. */
+void turn_note_arrival(struct front *f, struct model *m) {
+    struct turns_settings usual = {.patience_ns = -1};
+    if (m->went_idle_ns == INT64_MAX) return;
+    int64_t patience_ns = turns_patience_ns(&usual, swap_cost_ns(&f->swap, NULL, m));
+    turns_habit_note(&m->habit, f->now_ns - m->went_idle_ns <= patience_ns);
+    m->went_idle_ns = INT64_MAX;
+}
+
+/* ---- the policy's input ---- */
+
+#define SERVICE_GUESS_NS NS_PER_S
+
+struct turn_view {
+    struct turns_queue queues[MODELS_MAX];
+    struct model *models[MODELS_MAX];
+    struct turns_input in;
+};
+
+static struct turns_work work_of(const struct model *m) {
+    return (struct turns_work){.running = (uint32_t)m->running,
+                               .waiting = (uint32_t)m->waiting.count,
+                               .service_ns = m->service_ns ? m->service_ns : SERVICE_GUESS_NS};
+}
+
+static void add_queue(struct front *f, struct turn_view *v, struct model *m) {
+    struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
+    v->queues[v->in.n_others] = (struct turns_queue){.oldest_ns = first ? first->waits_since_ns : f->now_ns,
+                                                     .left_seat_ns = m->left_seat_ns,
+                                                     .swap_ns = swap_cost_ns(&f->swap, f->swap.seated, m),
+                                                     .parked = only_parked(m),
+                                                     .work = work_of(m)};
+    v->models[v->in.n_others++] = m;
+}
+
+/* seated: who sits, or for estimates who will in a moment. */
+static void view(struct front *f, struct turn_view *v, const struct model *seated, bool has_work) {
+    struct stream *first = seated ? LIST_ENTRY(list_first(&seated->waiting), struct stream, node) : NULL;
+    v->in = (struct turns_input){.now_ns = f->now_ns,
+                                 .seated = seated != NULL,
+                                 .seated_has_work = has_work,
+                                 .seated_since_ns = f->swap.seated_since_ns,
+                                 .seated_oldest_ns = first ? first->waits_since_ns : INT64_MAX,
+                                 .idle_since_ns = f->idle_since_ns,
+                                 .hold_until_ns = f->swap.hold_until_ns,
+                                 .others = v->queues,
+                                 .settings = f->settings.turns,
+                                 .parallel = f->config->parallel};
+    if (!seated) return;
+    v->in.habit = seated->habit;
+    v->in.seated_work = work_of(seated);
+}
+
+int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
+    static struct turn_view v;
+    const struct swap *s = &f->swap;
+    const struct model *next = swap_next(s);
+    view(f, &v, next, next && (next->running || next->waiting.count));
+    if (swap_busy(s)) {
+        v.in.swap_left_ns = swap_eta_ns(s, f->now_ns);
+        if (s->step == STEP_DRAIN && s->from) v.in.swap_left_ns += work_of(s->from).service_ns / 2;
+        v.in.hold_until_ns = 0;
+    }
+    uint32_t target = TURNS_SEATED;
+    for (uint32_t i = 0; i < registry_count(f->registry) && v.in.n_others < MODELS_MAX; i++) {
+        struct model *other = registry_at(f->registry, i);
+        if (other == next || (!other->waiting.count && other != m)) continue;
+        if (other == m) target = v.in.n_others;
+        add_queue(f, &v, other);
+    }
+    return turns_eta_ns(&v.in, target, position);
 }
 
 /* The policy says: now. One more look at the disk, one more at the memory, then it begins. */
@@ -279,31 +355,15 @@ void turn_schedule(struct front *f) {
     note_idle(f, has_work);
     if (admin_step(f) || f->stop) return;
     dispatch_refuse_not_auto(f);
-    static struct turns_queue queues[MODELS_MAX];
-    static struct model *models[MODELS_MAX];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < registry_count(f->registry) && n < MODELS_MAX; i++) {
+    static struct turn_view v;
+    view(f, &v, seated, has_work);
+    for (uint32_t i = 0; i < registry_count(f->registry) && v.in.n_others < MODELS_MAX; i++) {
         struct model *m = registry_at(f->registry, i);
-        if (!may_run(f, m)) continue;
-        struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
-        queues[n] = (struct turns_queue){.oldest_ns = first->waits_since_ns,
-                                         .left_seat_ns = m->left_seat_ns,
-                                         .swap_ns = swap_cost_ns(&f->swap, seated, m),
-                                         .parked = only_parked(m)};
-        models[n++] = m;
+        if (may_run(f, m)) add_queue(f, &v, m);
     }
-    struct turns_input in = {.now_ns = f->now_ns,
-                             .seated = seated != NULL,
-                             .seated_has_work = has_work,
-                             .seated_since_ns = f->swap.seated_since_ns,
-                             .idle_since_ns = f->idle_since_ns,
-                             .hold_until_ns = f->swap.hold_until_ns,
-                             .others = queues,
-                             .n_others = n,
-                             .settings = f->settings.turns};
-    struct turns_decision d = turns_decide(&in);
+    struct turns_decision d = turns_decide(&v.in);
     if (d.action == TURNS_WAIT && d.until_ns < f->turn_at_ns) f->turn_at_ns = d.until_ns;
-    if (d.action == TURNS_SWAP) turn_to(f, models[d.target]);
+    if (d.action == TURNS_SWAP) turn_to(f, v.models[d.target]);
 }
 
 /* ---- the end of a swap ---- */

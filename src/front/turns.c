@@ -22,10 +22,32 @@ int64_t turns_patience_ns(const struct turns_settings *s, int64_t swap_ns) {
     return s->patience_ns >= 0 ? s->patience_ns : min_i64(swap_ns, TURNS_PATIENCE_MAX_NS);
 }
 
+int64_t turns_gate_ns(const struct turns_settings *s) {
+    return s->wait_bound_ns > INT64_MAX / TURNS_GATE_FACTOR ? INT64_MAX
+                                                            : TURNS_GATE_FACTOR * s->wait_bound_ns;
+}
+
 int64_t turns_worst_wait_ns(const struct turns_settings *s, uint32_t n_models, int64_t swap_ns,
                             int64_t drain_ns) {
-    int64_t m = n_models;
-    return s->wait_bound_ns + (m - 1) * turns_stay_ns(s, swap_ns) + m * (drain_ns + swap_ns);
+    int64_t m = n_models, sits = max_i64(turns_stay_ns(s, swap_ns), turns_gate_ns(s));
+    return s->wait_bound_ns + (m - 1) * sits + m * (drain_ns + swap_ns);
+}
+
+void turns_habit_note(struct turns_habit *h, bool came) {
+    h->came = (uint8_t)(h->came << 1 | came);
+    if (h->n < TURNS_HABIT_MAX) h->n++;
+}
+
+/* To stay costs others one swap's time; to have left costs two swaps if the request comes after all. */
+bool turns_habit_pays(const struct turns_habit *h) {
+    int came = 0;
+    for (int i = 0; i < h->n; i++) came += h->came >> i & 1;
+    return 2 * came >= h->n;
+}
+
+static int64_t patience_ns(const struct turns_input *in, int64_t swap_ns) {
+    bool pays = in->settings.patience_ns >= 0 || turns_habit_pays(&in->habit);
+    return pays ? turns_patience_ns(&in->settings, swap_ns) : 0;
 }
 
 static int64_t waits_since(const struct turns_queue *q) {
@@ -50,10 +72,65 @@ struct turns_decision turns_decide(const struct turns_input *in) {
         int64_t overdue =
             max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
                     add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
-        int64_t idle = add_i64(in->idle_since_ns, turns_patience_ns(s, next->swap_ns));
+        int64_t idle = add_i64(in->idle_since_ns, patience_ns(in, next->swap_ns));
+        bool gathered = in->seated_oldest_ns <= in->seated_since_ns;
+        if (gathered) overdue = max_i64(overdue, add_i64(in->seated_since_ns, turns_gate_ns(s)));
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);
         at = max_i64(at, in->hold_until_ns);
     }
     if (at <= in->now_ns) return (struct turns_decision){.action = TURNS_SWAP, .target = target};
     return (struct turns_decision){.action = TURNS_WAIT, .until_ns = at, .target = target};
+}
+
+/* ---- the estimate ---- */
+
+static int64_t work_ns(const struct turns_work *w, uint32_t parallel) {
+    return (int64_t)(w->running + w->waiting) * w->service_ns / parallel;
+}
+
+/* Slots come free one after the other, evenly. */
+static int64_t slot_ns(const struct turns_work *w, uint32_t parallel, uint32_t position) {
+    uint32_t free = w->running < parallel ? parallel - w->running : 0;
+    return position <= free ? 0 : (int64_t)(position - free) * w->service_ns / parallel;
+}
+
+/* Of the queues that are still to come: each goes behind the others when it has had its turn. */
+static const struct turns_queue *next_after(const struct turns_input *in, const struct turns_queue *last) {
+    const struct turns_queue *next = NULL;
+    for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++) {
+        bool later =
+            !last || waits_since(q) > waits_since(last) || (waits_since(q) == waits_since(last) && q > last);
+        if (later && (!next || waits_since(q) < waits_since(next))) next = q;
+    }
+    return next;
+}
+
+int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t position) {
+    const struct turns_settings *s = &in->settings;
+    uint32_t parallel = in->parallel ? in->parallel : 1;
+    int64_t at = in->now_ns + in->swap_left_ns;
+    if (target == TURNS_SEATED) return in->swap_left_ns + slot_ns(&in->seated_work, parallel, position);
+    const struct turns_work *work = in->seated ? &in->seated_work : NULL;
+    int64_t since = max_i64(in->seated_since_ns, in->swap_left_ns ? at : INT64_MIN);
+    const struct turns_queue *q = NULL;
+    while ((q = next_after(in, q)) != NULL) {
+        if (work) {
+            bool idle = work->running + work->waiting == 0;
+            int64_t done =
+                idle && !in->swap_left_ns ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
+            int64_t leaves = max_i64(min_i64(add_i64(done, turns_patience_ns(s, q->swap_ns)),
+                                             max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
+                                                     add_i64(waits_since(q), s->wait_bound_ns))),
+                                     in->hold_until_ns);
+            if (leaves < done)
+                leaves += work->service_ns / 2; /* the drain: those that run are half through */
+            at = max_i64(at, leaves);
+        }
+        at += q->swap_ns;
+        if (q == in->others + target) break;
+        since = at;
+        work = &q->work;
+    }
+    struct turns_work fresh = {.service_ns = in->others[target].work.service_ns};
+    return at - in->now_ns + slot_ns(&fresh, parallel, position);
 }
