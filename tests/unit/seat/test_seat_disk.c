@@ -221,8 +221,10 @@ END_TEST
 START_TEST(who_is_deleted_while_it_runs_is_saved_anew) { /* DELETED */
     struct client *c = client_start(1);
     client_seat(c, MODEL_SLOW);
+    char *prompt =
+        join(prompt_of("ann", 600), " [[len=400]]", ""); /* long enough for a disk that is slow just then */
     for (uint32_t i = 0; i < 3; i++) {
-        struct answer *a = client_submit(c, client_text("ann", prompt_of("ann", 600), 800));
+        struct answer *a = client_submit(c, client_text("ann", prompt, 800));
         while (a->n_tokens < 1 + i * 20) ck_assert(client_step(c));
         json_free(query(c, MSG_QUERY_CACHE_DELETE, ""));
         ck_assert(!a->ended);
@@ -230,6 +232,7 @@ START_TEST(who_is_deleted_while_it_runs_is_saved_anew) { /* DELETED */
         ck_assert_uint_ge(cached_later(c, MODEL_SLOW, "ann", 600), 512);
         json_free(query(c, MSG_QUERY_CACHE_DELETE, ""));
     }
+    free(prompt);
     client_stop(c);
 }
 END_TEST
