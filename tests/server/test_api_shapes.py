@@ -190,6 +190,7 @@ def test_event_names_of_a_swap_a_rollback_and_a_restart(server, models):
     wait_until(lambda: seen, what="where things stand")
     s.swap("b", hold_s=0)
     wait_until(lambda: "swap_done" in named(seen), what="swap_done")
+    wait_until(lambda: [e["state"] for name, e in seen if name == "state"][-1] == "SERVING", what="the last state")
     states = [e["state"] for name, e in seen if name == "state"]
     order = ["DRAINING", "EVICTING", "UNLOADING", "LOADING", "CONFIGURING", "SERVING"]
     assert [st for st in states if st in order[:-1]] == order[:-1] and states[-1] == "SERVING", states
