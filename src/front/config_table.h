@@ -33,7 +33,8 @@
     X(stay_min_ns, "stay-min", SECONDS_AUTO, 0, CONFIG_MAX_SECONDS, "auto", "SECONDS", true,                 \
       "a busy model keeps the seat at least this long; auto: 9 times a swap, at most 30")                    \
     X(patience_ns, "patience", SECONDS_AUTO, 0, CONFIG_MAX_SECONDS, "auto", "SECONDS", true,                 \
-      "how long an idle model keeps the seat while others wait; auto: one swap, at most 5")                  \
+      "how long an idle model keeps the seat while others wait; auto: one swap, at most 5, if its next "     \
+      "request tends to come in time")                                                                       \
     X(cache_write_per_day_bytes, "cache-write-per-day", SIZE, 0, CONFIG_MAX_SIZE, "50G", "SIZE", true,       \
       "past it only what leaves memory is stored; 0: nothing else ever is")                                  \
     X(origins, "origins", TEXT, 0, 0, "", "LIST", false,                                                     \
