@@ -372,7 +372,8 @@ static void print(struct sim *s, double load) {
     }
     qsort(waits, (size_t)n, sizeof waits[0], by_value);
     qsort(errors, (size_t)n_errors, sizeof errors[0], by_value);
-    printf("{\"trace\":\"%s\",\"hours\":%d,\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,\"utilisation\":%."
+    printf("{\"trace\":\"%s\",\"hours\":%d,\"policy\":\"%s\",\"load\":%.2f,\"requests\":%d,\"done\":%d,"
+           "\"utilisation\":%."
            "4f,\"wait_mean\":%.3f,"
            "\"wait_p99\":%.3f,\"wait_max\":%.3f,\"swaps_per_hour\":%.1f,\"error_median\":%.3f,\"error_p90\":%"
            ".3f}\n",
