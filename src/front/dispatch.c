@@ -44,6 +44,7 @@ static void stream_unlink(struct front *f, struct stream *t) {
         list_remove(&f->running, &t->node);
         t->model->running--;
         t->running = false;
+        t->served_ns += f->now_ns - t->submitted_ns;
         if (!f->running.count) swap_on_drained(&f->swap, f->now_ns);
     } else if (list_linked(&t->node)) {
         list_remove(&t->model->waiting, &t->node);
@@ -376,8 +377,7 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
 
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
-    int64_t took_ns = f->now_ns - t->submitted_ns;
-    t->model->service_ns += t->model->service_ns ? (took_ns - t->model->service_ns) / 8 : took_ns;
+    t->model->service_ns += t->model->service_ns ? (t->served_ns - t->model->service_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {

@@ -48,6 +48,7 @@ struct stream {
     int64_t waits_since_ns; /* arrival, or when it was parked */
     int64_t next_waiting_ns;
     int64_t queue_ns, swap_ns, submitted_ns;
+    int64_t served_ns;                     /* in the seat, all its stays together */
     uint32_t prompt_tokens, cached_tokens; /* of the first time it entered */
     int64_t first_token_ns;
 };

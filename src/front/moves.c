@@ -34,6 +34,7 @@ void moves_seat_died(struct front *f) {
         list_remove(&f->running, &t->node);
         t->model->running--;
         t->running = false;
+        t->served_ns += f->now_ns - t->submitted_ns;
         if (t->ended) {
             stream_end(f, t);
             continue;

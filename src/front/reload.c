@@ -68,7 +68,7 @@ static void apply(struct front *f, const struct config *c) {
                                  .cache_write_per_day_bytes = c->cache_write_per_day_bytes,
                                  .log_level = (uint32_t)c->log_level}};
     if (f->seat) (void)seat_send(f, &m);
-    enum err err = registry_set_sections(f->registry, c, swap_busy(&f->swap) ? f->swap.to : NULL);
+    enum err err = registry_set_sections(f->registry, c, swap_busy(&f->swap) ? swap_next(&f->swap) : NULL);
     if (err) log_warn("reload.sections", "err=%s", err_name(err));
     registry_warn_sections(f->registry, c);
     (void)front_scan_ticket(f);

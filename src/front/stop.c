@@ -74,7 +74,9 @@ void stop_seat_gone(struct front *f) {
 }
 
 void stop_msg(struct front *f, const struct msg *m) {
-    uint64_t mark = m->type == MSG_TYPE_STATS ? m->stats.dirty_bytes + m->stats.blocks_written : f->stop_mark;
+    uint64_t mark = m->type == MSG_TYPE_STATS
+                        ? m->stats.dirty_bytes + m->stats.blocks_written + m->stats.scan_steps
+                        : f->stop_mark;
     if (mark != f->stop_mark && f->stop == STOP_SAVE)
         f->stop_deadline_ns = f->now_ns + save_limit_ns(f); /* a slow disk, but it writes */
     f->stop_mark = mark;

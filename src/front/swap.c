@@ -279,7 +279,7 @@ static void on_configured(struct swap *s, struct msg_configured *m, int64_t now_
     s->configured = *m;
     *m = (struct msg_configured){0}; /* its strings are ours */
     s->seated = s->last_seated = target;
-    s->seated_since_ns = now_ns;
+    if (s->record.cause != SWAP_CAUSE_RECOVER) s->seated_since_ns = now_ns; /* else its sitting goes on */
     if (s->record.cause != SWAP_CAUSE_RECOVER && !s->rolling_back) s->hold_until_ns = 0;
     s->record.memory_after_bytes = s->configured.memory_bytes;
     s->seated_cost_bytes = target->measure.weights_bytes + s->configured.compute_bytes +
@@ -420,7 +420,7 @@ void swap_on_msg(struct swap *s, struct msg *m, int64_t now_ns) {
     switch ((int)m->type) { /* int: most types are not for this machine */
     case MSG_TYPE_READY: on_ready(s, now_ns); return;
     case MSG_TYPE_STATS: {
-        uint64_t mark = m->stats.dirty_bytes + m->stats.blocks_written;
+        uint64_t mark = m->stats.dirty_bytes + m->stats.blocks_written + m->stats.scan_steps;
         if (s->step == STEP_EVICT && mark != s->evict_mark)
             s->step_deadline_ns = now_ns + s->settings.step_timeout_ns;
         s->evict_mark = mark;

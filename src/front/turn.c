@@ -249,11 +249,13 @@ static bool only_parked(const struct model *m) {
 }
 
 static void note_idle(struct front *f, bool has_work) {
+    struct model *seated = f->swap.seated;
     if (has_work) {
         f->idle_since_ns = INT64_MAX;
     } else if (f->idle_since_ns == INT64_MAX) {
         f->idle_since_ns = f->now_ns;
-        if (f->swap.seated) f->swap.seated->went_idle_ns = f->now_ns;
+        if (seated && seated->went_idle_ns == INT64_MAX)
+            seated->went_idle_ns = f->now_ns; /* not anew after a death */
     }
 }
 
@@ -261,8 +263,13 @@ static void note_idle(struct front *f, bool has_work) {
 void turn_note_arrival(struct front *f, struct model *m) {
     struct turns_settings usual = {.patience_ns = -1};
     if (m->went_idle_ns == INT64_MAX) return;
-    int64_t patience_ns = turns_patience_ns(&usual, swap_cost_ns(&f->swap, NULL, m));
-    turns_habit_note(&m->habit, f->now_ns - m->went_idle_ns <= patience_ns);
+    int64_t cost_ns = 0; /* of the dearest swap it may be kept from: so long it may stay */
+    for (uint32_t i = 0; i < registry_count(f->registry); i++) {
+        const struct model *other = registry_at(f->registry, i);
+        int64_t c = other == m || other->state == MODEL_GONE ? 0 : swap_cost_ns(&f->swap, m, other);
+        if (c > cost_ns) cost_ns = c;
+    }
+    turns_habit_note(&m->habit, f->now_ns - m->went_idle_ns <= turns_patience_ns(&usual, cost_ns));
     m->went_idle_ns = INT64_MAX;
 }
 
@@ -323,7 +330,9 @@ int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
     uint32_t target = TURNS_SEATED;
     for (uint32_t i = 0; i < registry_count(f->registry) && v.in.n_others < MODELS_MAX; i++) {
         struct model *other = registry_at(f->registry, i);
-        if (other == next || (!other->waiting.count && other != m)) continue;
+        bool comes = other->waiting.count && other->state == MODEL_AVAILABLE && other->measure.known &&
+                     f->now_ns >= other->not_before_ns;
+        if (other == next || (!comes && other != m)) continue;
         if (other == m) target = v.in.n_others;
         add_queue(f, &v, other);
     }
@@ -409,7 +418,10 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
     f->schedule = true;
     struct model *to =
         r->to[0] ? registry_find(f->registry, r->to) : NULL; /* what a reload meanwhile said of it */
+    struct model *from = r->from[0] ? registry_find(f->registry, r->from) : NULL;
     if (to && registry_settings(f->registry, to)) log_warn("reload.sections", "model=%s", log_q(to->id));
+    if (from && registry_settings(f->registry, from))
+        log_warn("reload.sections", "model=%s", log_q(from->id));
     f->idle_since_ns = INT64_MAX; /* the new model's idleness begins when it is seen to have no work */
     struct buf body = BUF(16384);
     struct json_out w = events_begin(f, &body);

@@ -111,24 +111,27 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
     int64_t at = in->now_ns + in->swap_left_ns;
     if (target == TURNS_SEATED) return in->swap_left_ns + slot_ns(&in->seated_work, parallel, position);
     const struct turns_work *work = in->seated ? &in->seated_work : NULL;
-    int64_t since = max_i64(in->seated_since_ns, in->swap_left_ns ? at : INT64_MIN);
+    int64_t since = in->swap_left_ns ? at : in->seated_since_ns;
+    bool gathered = in->swap_left_ns || in->seated_oldest_ns <= in->seated_since_ns;
     const struct turns_queue *q = NULL;
     while ((q = next_after(in, q)) != NULL) {
         if (work) {
-            bool idle = work->running + work->waiting == 0;
-            int64_t done =
-                idle && !in->swap_left_ns ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
-            int64_t leaves = max_i64(min_i64(add_i64(done, turns_patience_ns(s, q->swap_ns)),
-                                             max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
-                                                     add_i64(waits_since(q), s->wait_bound_ns))),
-                                     in->hold_until_ns);
+            bool idle = work == &in->seated_work && !in->swap_left_ns && !in->seated_has_work;
+            int64_t patience =
+                work == &in->seated_work ? patience_ns(in, q->swap_ns) : turns_patience_ns(s, q->swap_ns);
+            int64_t done = idle ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
+            int64_t overdue = max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
+                                      add_i64(waits_since(q), s->wait_bound_ns));
+            if (gathered) overdue = max_i64(overdue, add_i64(since, turns_gate_ns(s)));
+            int64_t leaves = min_i64(add_i64(done, patience), overdue);
             if (leaves < done)
                 leaves += work->service_ns / 2; /* the drain: those that run are half through */
-            at = max_i64(at, leaves);
+            at = max_i64(at, max_i64(leaves, in->hold_until_ns));
         }
         at += q->swap_ns;
         if (q == in->others + target) break;
         since = at;
+        gathered = true; /* all that is known of waits already */
         work = &q->work;
     }
     struct turns_work fresh = {.service_ns = in->others[target].work.service_ns};

@@ -86,8 +86,8 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
         return refuse(why, ERR_MODEL_COOLDOWN, retry_after_s(f, m->cooldown_until_ns), text);
     }
     if (!m->measure.known) {
+        if (!m->measure_wanted) f->schedule = true; /* it begins in the next round */
         m->measure_wanted = true;
-        f->schedule = true;
         return VERDICT_PENDING;
     }
     struct admission plan;

@@ -32,7 +32,6 @@
     (16u << 20) /* 2-5 ms from the page cache: how long a restore may wait for the hash */
 #define SCAN_SLICE_NS                                                                                        \
     (5 * NS_PER_MS) /* how long a job may wait for the look through the folder; small ones are done in one */
-#define SCAN_ALL_NS INT64_MAX
 #define FLUSH_AFTER_NS NS_PER_S      /* without a job, the index is brought up to date */
 #define OPEN_AGAIN_NS (3 * NS_PER_S) /* AGAIN: with the first job after it */
 
@@ -108,9 +107,13 @@ static bool is_scanning(const struct disk_worker *w) {
 }
 
 /* BETWEEN. */
-static void scan(struct disk_worker *w, int64_t slice_ns) {
+static void scan(struct disk_worker *w, bool all) {
     if (!is_scanning(w)) return;
-    enum err err = store_scan_step(w->store, slice_ns);
+    enum err err = ERR_OK;
+    do { /* in small steps: they are the signs of life of who waits for all of it */
+        err = store_scan_step(w->store, SCAN_SLICE_NS);
+        atomic_fetch_add(&w->stats->scan_steps, 1);
+    } while (all && !err && store_is_scanning(w->store));
     w->scan_rests = err != ERR_OK;
     static struct log_limit limit = LOG_LIMIT(1);
     if (err && log_limit_pass(&limit)) log_warn("seat.scan", "err=%s", err_name(err));
@@ -128,7 +131,7 @@ static void try_open(struct disk_worker *w) {
         log_info("seat.cache", "opened=1");
         w->openings++;
         w->scan_rests = false;
-        scan(w, SCAN_SLICE_NS); /* all of a small one: the job that has opened it finds it ready */
+        scan(w, false); /* all of a small one: the job that has opened it finds it ready */
         return;
     }
     w->store = NULL;
@@ -306,7 +309,7 @@ static void put(struct disk_worker *w, struct disk_job *job) {
                             .leaving = job->leaving};
     /* Without a store it is not stored; ERR_NOT_FOUND would say that its parent is missing. */
     bool deleted = is_deleted(w, job);
-    if (!deleted) scan(w, SCAN_ALL_NS);
+    if (!deleted) scan(w, true);
     job->err = deleted ? ERR_CANCELED : w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
     if (!deleted && !w->store) w->closed.write_failures++;
     atomic_fetch_sub(&w->stats->dirty_bytes, job->dirty_bytes);
@@ -326,7 +329,7 @@ static void note(struct disk_worker *w, struct disk_job *job) {
         job->err = ERR_CANCELED;
         return;
     }
-    scan(w, SCAN_ALL_NS);
+    scan(w, true);
     job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
                                            job->n_chain, job->pinned)
                         : ERR_IO;
@@ -372,7 +375,10 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
     case DISK_PUT: put(w, job); break;
     case DISK_NOTE: note(w, job); break;
     case DISK_UNSAVED:
-        if (!is_deleted(w, job)) unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
+        if (is_deleted(w, job))
+            unsaved_clear(&w->unsaved, job->tag, job->agent);
+        else
+            unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
         break;
     case DISK_RESIDENTS: set_residents(w, job); break;
     case DISK_FLUSH: break; /* jobs run in order: its answer is the news */
@@ -466,7 +472,8 @@ static bool may_writes_wait(const struct disk_worker *w) {
 
 /* Whose note waits is not saved, whatever else the store has of him. */
 static void push(struct disk_worker *w, struct disk_job *job) {
-    if (job->kind == DISK_NOTE && is_scanning(w)) unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
+    bool tells = job->kind == DISK_NOTE || job->kind == DISK_UNSAVED;
+    if (tells && is_scanning(w)) unsaved_set(&w->unsaved, job->tag, job->model, job->agent);
     disk_queue_push(&w->queue, job);
 }
 
@@ -496,10 +503,10 @@ static void *disk_thread(void *arg) {
             look_lost(w);
             unflushed = w->store != NULL;
             w->scan_rests = false;
-            scan(w, SCAN_SLICE_NS); /* so that it comes to an end under load, too */
+            scan(w, false); /* so that it comes to an end under load, too */
         } else if (w->hashing || is_scanning(w)) {
             if (w->hashing) hash_step(w);
-            scan(w, SCAN_SLICE_NS);
+            scan(w, false);
         } else if (unflushed) {
             unflushed = false;
             enum err err = w->store ? store_flush(w->store) : ERR_OK;

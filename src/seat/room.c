@@ -340,7 +340,7 @@ static bool step(struct room *r) {
         busy = follow_step(r) || busy;
         busy = batch_step(r) || busy;
         if (r->op.step ==
-            STEP_NONE) /* EVICT and STOP save for the last time: nothing goes out as less than that */
+            STEP_NONE) /* EVICT and STOP save for the last time: nothing is posted meanwhile that may be refused */
             busy = tend_idle(r) || busy;
     }
     room_reap(r);

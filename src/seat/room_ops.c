@@ -370,7 +370,7 @@ static bool all_posted(struct room *r) {
         all = save_sequence(r, s, SAVE_LEAVING) && all;
     }
     int64_t now = clock_now_ns();
-    uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs;
+    uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs + atomic_load(&r->stats->scan_steps);
     if (r->op.moved_ns == 0 || mark != r->op.mark) r->op.moved_ns = now;
     r->op.mark = mark;
     if (!all && now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S) r->op.given_up = true;

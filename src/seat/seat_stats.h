@@ -18,7 +18,8 @@
     X(block_bytes_written)                                                                                   \
     X(blocks_read)                                                                                           \
     X(block_bytes_read)                                                                                      \
-    X(blocks_corrupt) X(write_failures) X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks) X(unsaved_agents)
+    X(blocks_corrupt)                                                                                        \
+    X(write_failures) X(disk_bytes) X(disk_budget_bytes) X(evicted_blocks) X(unsaved_agents) X(scan_steps)
 
 struct seat_stats {
 #define SEAT_STATS_FIELD(name) _Atomic uint64_t name;

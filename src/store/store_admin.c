@@ -116,14 +116,17 @@ static void sync_folders(struct deletion *d) {
     note_error(d, disk->sync_dir(disk->ctx, store_path_of(d->s, "blocks").s));
 }
 
-/* From n towards the root, as long as nobody else needs what is there. */
-static void delete_upwards(struct deletion *d, struct store_node *n) {
+/* From n towards the root, as long as nobody else needs what is there. False: nothing was deleted. */
+static bool delete_upwards(struct deletion *d, struct store_node *n) {
+    bool deleted = false;
     while (n && !store_node_is_root(n) && n->chains.count == 0 && n->tails.count == 0 &&
            n->fulls.count == 0) {
         struct store_node *parent = n->parent;
-        if (!delete_block(d, n)) return;
+        if (!delete_block(d, n)) break;
+        deleted = true;
         n = parent;
     }
+    return deleted;
 }
 
 /* OWNED. A leaf of this owner that no chain names (any more, or yet), not yet seen in this round. */
@@ -207,15 +210,17 @@ enum err store_agent_delete(struct store *s, const char *model, const char *agen
     return err ? err : flushed;
 }
 
+/* Ends first: a chain on disk has no hole, wherever a deletion is cut off. */
 static void delete_model(struct deletion *d, struct store_model *m) {
     struct store *s = d->s;
     LIST_EACH(&s->agents, struct store_agent, node, a) {
         if (a->model == m) note_error(d, store_agent_remove(s, a));
     }
     for (size_t i = 0; i < s->map.n_buckets; i++) {
-        for (struct store_node *n = s->map.buckets[i], *next; n; n = next) {
-            next = n->hash_next;
-            if (n->model == m) delete_block(d, n);
+        struct store_node *n = s->map.buckets[i];
+        while (n) {
+            bool deleted = n->model == m && delete_upwards(d, n);
+            n = deleted ? s->map.buckets[i] : n->hash_next; /* the bucket may have lost others as well */
         }
     }
     sync_folders(d);

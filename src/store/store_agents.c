@@ -309,16 +309,17 @@ enum err store_agent_note(struct store *s, struct hash128 tag, const char *model
     struct store_node *n = store_map_find(&s->map, tag, leaf.h);
     if (!n) return ERR_NOT_FOUND;
     if (store_node_end(n) != n_tokens) return ERR_INVALID;
-    store_map_use(&s->map, n, store_now_s());
-    bool news = true;
+    bool news = true,
+         uncommitted = false; /* a note before this one may have failed to get it into the database */
     if (agent[0]) {
         struct store_agent *a = store_agent_make(s, m, agent);
+        uncommitted = a && list_linked(&a->dirty);
         enum err err = a ? note_chain(s, a, n, &news) : ERR_NOMEM;
         if (err) return err;
     }
-    if (!news && !s->models_dirty) return ERR_OK;
-    enum err err = store_flush_rows(s, false);
-    if (!err && news) clean_tails(s, n, store_owner_of(agent));
+    enum err err = news || uncommitted || s->models_dirty ? store_flush_rows(s, false) : ERR_OK;
+    if (!err) store_map_use(&s->map, n, store_now_s());
+    if (!err && (news || uncommitted)) clean_tails(s, n, store_owner_of(agent));
     return err;
 }
 

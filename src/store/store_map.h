@@ -86,7 +86,8 @@ void store_map_set_files(struct store_map *m, struct store_node *n, uint64_t bas
                          uint64_t window_bytes);
 
 /* What goes next by store_value_score(); *ret_window: its window part alone. Pinned models and what has kept_at == round are
- * passed over. NULL: nothing may go. Looks at the oldest of each class, so it takes the same time for any number of blocks. */
+ * passed over. NULL: nothing may go. Looks at the oldest of each class that is not kept: it takes the
+ * same time for any number of blocks, and longer only for many that are kept. */
 struct store_node *store_map_victim(const struct store_map *m, uint64_t round, bool *ret_window);
 /* A turn has ended at leaf: each block of its chain was used once more, and is touched. A block that is new and the only one
  * that goes on from its parent takes over the parent's uses: it is more of the same conversation. */

@@ -385,6 +385,7 @@ static enum err find_parent(struct store *s, const struct store_block *b, struct
 }
 
 static enum err put(struct store *s, const struct store_block *b, uint64_t *ret_written) {
+    if (s->load) return ERR_IO; /* its parent may be there and not be seen yet */
     struct store_model *m = store_map_model(&s->map, b->tag, b->model);
     if (!m) return ERR_NOMEM;
     if (m->row_stale) s->models_dirty = true;

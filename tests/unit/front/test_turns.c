@@ -152,6 +152,15 @@ START_TEST(estimates_walk_the_policy_ahead) {
                      (6 + 1 + 2 + 2) * S); /* four enter at once, the eighth 4 slots later */
     /* The younger queue: after the older one's 4 s of work, a patience and a swap. */
     ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (6 + 1 + 2 + 4 + 1 + 2) * S);
+    /* Much work: who waited longer than B ends the sitting, and half a service is drained; what had gathered goes first. */
+    in.seated_work.waiting = 116;
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (3 + 60 - 10 + 2 + 2) * S);
+    in.seated_oldest_ns = -1;
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (120 + 1 + 2) * S);
+    in.settings.patience_ns = -1;
+    turns_habit_note(&in.habit, false);
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (120 + 2) * S);
+    in.settings.patience_ns = 1 * S;
     /* A free slot is entered at once; what is left of a swap is waited for. */
     in.seated_work.running = 3;
     ck_assert_int_eq(turns_eta_ns(&in, TURNS_SEATED, 1), 0);
