@@ -12,7 +12,7 @@ LIMIT = 16 * MB  # the larger of 16 MB and 2 % of any of these models' cost
 @pytest.mark.xdist_group("gemma")
 def test_s10_real_swaps_give_the_memory_back_and_do_not_grow(real_server):
     s = real_server(SMOL, QWEN, GEMMA, options=OPTIONS, config=CONFIG, model=SMOL)
-    pid, first, last = s.seat_pid(), 20 if LONG else 9, 100 if LONG else 30
+    pid, first, last = s.seat_pid(), 20 if LONG else 9, 100 if LONG else 21
     talks = {m: talk(s, m) for m in (SMOL, QWEN, GEMMA)}
     unloaded = []
     for i in range(1, last + 1):
