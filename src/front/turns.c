@@ -134,6 +134,6 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
         gathered = true; /* all that is known of waits already */
         work = &q->work;
     }
-    struct turns_work fresh = {.service_ns = in->others[target].work.service_ns};
+    struct turns_work fresh = {.service_ns = q ? q->work.service_ns : 0};
     return at - in->now_ns + slot_ns(&fresh, parallel, position);
 }
