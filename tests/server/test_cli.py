@@ -58,9 +58,13 @@ def test_cache_says_what_it_is_doing(more, says):
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), OneAnswer) as stub:
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
-        done = run_cli(f"http://127.0.0.1:{stub.server_port}", "cache")
-        stub.shutdown()
+        thread = threading.Thread(target=stub.serve_forever)
+        thread.start()
+        try:
+            done = run_cli(f"http://127.0.0.1:{stub.server_port}", "cache")
+        finally:
+            stub.shutdown()
+            thread.join()
     lines = done.stdout.strip().splitlines()
     assert done.returncode == 0 and "1 blocks" in lines[0] and len(lines) == 1 + len(says), done
     for line, word in zip(lines[1:], says):
