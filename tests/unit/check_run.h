@@ -12,17 +12,22 @@
 
 #define CHECK_RUN_TIMEOUT_S 120 /* sanitizers on a busy machine are 20 times slower than a release build */
 
-static inline int check_run(const char *name, const TTest *const *tests, size_t n) {
+/* A case with fixtures or loops of its own; main returns what this does. */
+static inline int check_run_case(const char *name, TCase *tcase) {
     Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
     tcase_set_timeout(tcase, CHECK_RUN_TIMEOUT_S);
-    for (size_t i = 0; i < n; i++) tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static inline int check_run(const char *name, const TTest *const *tests, size_t n) {
+    TCase *tcase = tcase_create(name);
+    for (size_t i = 0; i < n; i++) tcase_add_test(tcase, tests[i]);
+    return check_run_case(name, tcase);
 }
 #define CHECK_RUN(name, tests) check_run(name, tests, sizeof(tests) / sizeof((tests)[0]))
 

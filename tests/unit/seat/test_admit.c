@@ -78,18 +78,11 @@ START_TEST(conversations_that_are_not_named_are_none) {
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("admit");
     TCase *t = tcase_create("admit");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_test(t, who_can_not_be_saved_is_not_waited_for_without_end);
     tcase_add_test(t, a_plan_that_does_not_come_is_none);
     tcase_add_test(t, blocks_that_do_not_come_are_none);
     tcase_add_test(t, conversations_that_are_not_named_are_none);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("admit", t);
 }

@@ -100,9 +100,7 @@ START_TEST(a_leader_that_was_cut_is_none) {
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("follow");
     TCase *t = tcase_create("follow");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_loop_test(t, who_leaves_while_it_follows_keeps_its_cells, 0, 2);
     tcase_add_test(t, a_lost_leader_takes_nobodys_cells_with_it);
@@ -110,10 +108,5 @@ int main(void) {
     tcase_add_test(t, a_take_over_that_fails_takes_no_cells);
     tcase_add_loop_test(t, a_leader_that_is_restored_further_is_none, 0, 2);
     tcase_add_test(t, a_leader_that_was_cut_is_none);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("follow", t);
 }

@@ -277,9 +277,7 @@ START_TEST(tails_are_replaced_without_waste) {
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("reuse");
     TCase *t = tcase_create("reuse");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, client_files, client_files_remove);
     tcase_add_loop_test(t, who_comes_together_reads_it_once, 0, ARRAY_LEN(together));
     tcase_add_loop_test(t, what_was_taken_over_is_on_the_disk_once, 0, 2);
@@ -290,10 +288,5 @@ int main(void) {
     tcase_add_test(t, the_end_of_a_system_prompt_is_a_restore_point);
     tcase_add_test(t, where_prompts_parted_is_a_restore_point);
     tcase_add_test(t, tails_are_replaced_without_waste);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("reuse", t);
 }

@@ -410,9 +410,7 @@ START_TEST(streams_share_the_seat) {
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("seat");
     TCase *t = tcase_create("seat");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, client_files, client_files_remove);
     tcase_add_loop_test(t, a_moved_agent_equals_one_that_stayed, 0, 6);
     tcase_add_loop_test(t, a_moved_agent_equals_one_that_stayed_with_a_window, 0, 4);
@@ -437,10 +435,5 @@ int main(void) {
                                   a_measuring_seat_only_measures,
                                   streams_share_the_seat};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("seat", t);
 }

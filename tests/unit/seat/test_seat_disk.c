@@ -499,9 +499,7 @@ START_TEST(a_disk_that_hangs_is_not_waited_for) { /* C6 */
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("seat_disk");
     TCase *t = tcase_create("seat_disk");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, client_files, client_files_remove);
     const TTest *const tests[] = {another_file_under_the_path_while_it_loads,
                                   a_patch_under_the_old_time_is_another_model,
@@ -525,10 +523,5 @@ int main(void) {
                                   who_was_deleted_is_not_listed,
                                   a_disk_that_hangs_is_not_waited_for};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("seat_disk", t);
 }

@@ -255,9 +255,7 @@ START_TEST(wrong_orders_are_refused) {
 END_TEST
 
 int main(void) {
-    Suite *suite = suite_create("seat_faults");
     TCase *t = tcase_create("seat_faults");
-    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, client_files, client_files_remove);
     const TTest *const tests[] = {a_cancel_ends_a_stream_at_once,
                                   cancels_do_not_starve_the_others,
@@ -274,10 +272,5 @@ int main(void) {
                                   the_parents_death_ends_it,
                                   wrong_orders_are_refused};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return check_run_case("seat_faults", t);
 }
