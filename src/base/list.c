@@ -25,6 +25,11 @@ void list_push_front(struct list *l, struct list_node *n) {
     insert_between(l, n, &l->head, l->head.next);
 }
 
+void list_insert_before(struct list *l, struct list_node *n, struct list_node *next) {
+    next = next ? next : &l->head;
+    insert_between(l, n, next->prev, next);
+}
+
 void list_remove(struct list *l, struct list_node *n) {
     must(list_linked(n) && l->count > 0);
     must(n->prev->next == n && n->next->prev == n);

@@ -18,6 +18,8 @@ struct list {
 void list_init(struct list *l);
 void list_push_back(struct list *l, struct list_node *n); /* n must be in no list */
 void list_push_front(struct list *l, struct list_node *n);
+void list_insert_before(struct list *l, struct list_node *n,
+                        struct list_node *next);       /* next is in l; NULL: at the end */
 void list_remove(struct list *l, struct list_node *n); /* n must be in l */
 bool list_linked(const struct list_node *n);
 struct list_node *list_first(const struct list *l);                           /* NULL when empty */

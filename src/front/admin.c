@@ -244,6 +244,7 @@ static void put_stream(struct front *f, struct json_out *w, const struct stream 
     put_str(w, "agent", or_null(t->request->submit.agent));
     put_str(w, "request_id", t->request->request_id);
     put_str(w, "state", t->running ? "running" : "parked");
+    put_str(w, "priority", request_priority_name(t->request->priority));
     put_u64(w, "tokens", t->n_tokens);
     put_ms(w, "since_ms", f->now_ns - (t->running ? t->submitted_ns : t->waits_since_ns));
     json_end(w);
@@ -279,12 +280,15 @@ void admin_ps(struct front *f, const struct request *q, const struct msg_bytes *
     json_arr(&w);
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         const struct model *m = registry_at(f->registry, i);
-        const struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
-        if (!first) continue;
+        if (!m->waiting.count) continue;
+        int64_t oldest_ns = f->now_ns;
+        LIST_EACH(&m->waiting, struct stream, node, t) {
+            if (t->waits_since_ns < oldest_ns) oldest_ns = t->waits_since_ns;
+        }
         json_obj(&w);
         put_str(&w, "model", m->id);
         put_u64(&w, "waiting", m->waiting.count);
-        json_key(&w, "oldest_ms"), json_i64(&w, (f->now_ns - first->waits_since_ns) / NS_PER_MS);
+        json_key(&w, "oldest_ms"), json_i64(&w, (f->now_ns - oldest_ns) / NS_PER_MS);
         json_key(&w, "eta_ms"), json_i64(&w, turn_eta_ns(f, m, 1) / NS_PER_MS);
         json_end(&w);
     }

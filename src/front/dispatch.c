@@ -54,26 +54,18 @@ static void stream_unlink(struct front *f, struct stream *t) {
     f->schedule = true;
 }
 
-/* By age: a parked stream is older than all that came after it, so it goes to the head, in order. */
-static void insert_by_age(struct list *l, struct stream *t) {
-    struct list before;
-    list_init(&before);
-    for (struct list_node *n; (n = list_first(l)) && CONTAINER_OF(n, struct stream, node)->id < t->id;) {
-        list_remove(l, n);
-        list_push_front(&before, n);
-    }
-    list_push_front(l, &t->node);
-    for (struct list_node *n; (n = list_first(&before));) {
-        list_remove(&before, n);
-        list_push_front(l, n);
-    }
+/* Whoever has run stands before those that have not: half of its answer is out. */
+static bool goes_before(const struct stream *a, const struct stream *b) {
+    if (a->submits && b->submits) return a->id < b->id;
+    if (a->submits || b->submits) return a->submits;
+    return a->due_ns < b->due_ns;
 }
 
 void stream_push(struct front *f, struct stream *t) {
-    if (t->submits)
-        insert_by_age(&t->model->waiting, t);
-    else
-        list_push_back(&t->model->waiting, &t->node);
+    struct list_node *next = list_first(&t->model->waiting);
+    while (next && !goes_before(t, CONTAINER_OF(next, struct stream, node)))
+        next = list_next(&t->model->waiting, next);
+    list_insert_before(&t->model->waiting, &t->node, next);
     f->n_waiting++;
     f->schedule = true;
     queue_gauges(f, t->model);
@@ -95,6 +87,7 @@ void stream_end(struct front *f, struct stream *t) {
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_s, const char *text) {
     count_end(f, t,
               err == ERR_CANCELED         ? METRIC_OUTCOME_CANCELED
+              : err == ERR_TIMEOUT        ? METRIC_OUTCOME_TIMEOUT
               : err == ERR_DRAIN_CANCELED ? METRIC_OUTCOME_SWAP_CANCELED
               : err == ERR_ENGINE_DIED    ? METRIC_OUTCOME_ENGINE_DIED
                                           : METRIC_OUTCOME_ERROR);
@@ -162,8 +155,9 @@ static bool refuse_if_full(struct front *f, struct request *q, const struct mode
     if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX &&
         f->requests_bytes + bytes_of(q) <= REQUESTS_BYTES_MAX)
         return false;
-    front_reply_error(f, q, ERR_QUEUE_FULL, RETRY_SHORT_S, "%zu requests wait for %s, %u in all, of %llu MB",
-                      m->waiting.count, m->id, f->n_waiting, (unsigned long long)(f->requests_bytes >> 20));
+    front_reply_error(f, q, ERR_QUEUE_FULL, retry_after_s(f, f->now_ns + turn_eta_ns(f, m, 1)),
+                      "%zu requests wait for %s, %u in all, of %llu MB", m->waiting.count, m->id,
+                      f->n_waiting, (unsigned long long)(f->requests_bytes >> 20));
     return true;
 }
 
@@ -205,6 +199,9 @@ static struct stream *stream_new(struct front *f, struct request *q, struct mode
     f->requests_bytes += bytes_of(q);
     metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
     t->waits_since_ns = f->now_ns;
+    t->due_ns = f->now_ns - (int64_t)q->priority * REQUEST_PRIORITY_NS;
+    t->deadline_ns = q->timeout_ns ? q->arrived_ns + q->timeout_ns : INT64_MAX;
+    if (t->deadline_ns < f->deadline_ns) f->deadline_ns = t->deadline_ns;
     t->next_waiting_ns = f->now_ns + WAITING_FIRST_NS;
     return t;
 }
@@ -293,11 +290,15 @@ static struct reply *reply_for(struct stream *t, enum reply_kind kind) {
     return r;
 }
 
+static void tell_cancel(struct front *f, const struct stream *t) {
+    struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
+    (void)seat_send(f, &m);
+}
+
 /* The client is too slow, or there was no memory for it: its work ends. */
 static void give_up(struct front *f, struct stream *t) {
     metrics_add(f->metrics, METRIC_REPLIES_DROPPED, 1);
-    struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
-    (void)seat_send(f, &m);
+    tell_cancel(f, t);
     stream_fail(f, t, ERR_QUEUE_FULL, RETRY_SHORT_S, "too many answers wait to be sent");
 }
 
@@ -438,11 +439,34 @@ void dispatch_msg(struct front *f, struct msg *m) {
 /* ---- leaving early ---- */
 
 static void cancel(struct front *f, struct stream *t) {
-    if (t->running) {
-        struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
-        (void)seat_send(f, &m);
-    }
+    if (t->running) tell_cancel(f, t);
     stream_fail(f, t, ERR_CANCELED, 0, NULL);
+}
+
+/* True: its time is over. */
+static bool end_if_late(struct front *f, struct stream *t) {
+    if (t->ended || f->now_ns < t->deadline_ns) return false;
+    char text[512];
+    snprintf(text, sizeof text, "not answered within the %.6g s of X-Hotseat-Timeout-S: it %s %s",
+             (double)t->request->timeout_ns / (double)NS_PER_S, t->running ? "ran on" : "waited for",
+             t->model->id);
+    if (t->running) tell_cancel(f, t);
+    stream_fail(f, t, ERR_TIMEOUT, 0, text);
+    return true;
+}
+
+static void look_at_deadlines(struct front *f, const struct list *streams) {
+    LIST_EACH(streams, struct stream, node, t) {
+        int64_t deadline = t->ended ? INT64_MAX : t->deadline_ns;
+        if (!end_if_late(f, t) && deadline < f->deadline_ns) f->deadline_ns = deadline;
+    }
+}
+
+void dispatch_deadlines(struct front *f) {
+    f->deadline_ns = INT64_MAX;
+    look_at_deadlines(f, &f->running);
+    for (uint32_t i = 0; i < registry_count(f->registry); i++)
+        look_at_deadlines(f, &registry_at(f->registry, i)->waiting);
 }
 
 bool dispatch_cancel_client(struct front *f, uint64_t client) {
@@ -466,8 +490,7 @@ void dispatch_cancel(struct front *f, uint64_t client) {
 
 void dispatch_cancel_running(struct front *f) {
     LIST_EACH(&f->running, struct stream, node, t) {
-        struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
-        (void)seat_send(f, &m);
+        tell_cancel(f, t);
         stream_fail(f, t, ERR_DRAIN_CANCELED, retry_after_s(f, f->now_ns + swap_eta_ns(&f->swap, f->now_ns)),
                     NULL);
     }

@@ -264,6 +264,7 @@ static int64_t next_deadline_ns(const struct front *f) {
         at = least(at, seat_hang_deadline_ns(f));
         at = least(at, f->turn_at_ns);
     }
+    at = least(at, f->deadline_ns);
     if (f->measuring.process) at = least(at, f->measuring.deadline_ns);
     if (f->n_leaving || f->measuring.closed)
         at = least(at, f->now_ns + 2 * NS_PER_MS); /* a process that ends can't be polled everywhere */
@@ -314,6 +315,7 @@ static void *control_thread(void *arg) {
         }
         validate_tick(f);
         if (f->now_ns >= f->next_janitor_ns) janitor(f);
+        if (f->now_ns >= f->deadline_ns) dispatch_deadlines(f);
         if (f->schedule || f->now_ns >= f->turn_at_ns) turn_schedule(f);
         front_update_readiness(f);
         seat_reap(f); /* a start that was asked for in this round */
@@ -387,6 +389,7 @@ enum err front_open(struct config *config, const struct front_sink *sink, struct
     f->sink = *sink;
     f->lock_fd = -1;
     f->turn_at_ns = INT64_MAX;
+    f->deadline_ns = INT64_MAX;
     f->idle_since_ns = INT64_MAX;
     list_init(&f->running);
     list_init(&f->queries);

@@ -46,6 +46,8 @@ struct stream {
     int32_t *tokens; /* all generated so far: the replay */
     uint32_t n_tokens, room;
     int64_t waits_since_ns; /* arrival, or when it was parked */
+    int64_t due_ns; /* its place among those that have not run: arrival, less what its priority is worth */
+    int64_t deadline_ns; /* INT64_MAX: none */
     int64_t next_waiting_ns;
     int64_t queue_ns, swap_ns, submitted_ns;
     int64_t served_ns;                     /* in the seat, all its stays together */
@@ -153,6 +155,7 @@ struct front {
     uint64_t last_stream;
     int64_t idle_since_ns;
     int64_t turn_at_ns;  /* ask turns again then */
+    int64_t deadline_ns; /* no stream's is earlier; INT64_MAX */
     bool schedule;       /* something has changed */
     bool more_from_seat; /* whole messages lie in the channel's own buffer, where poll() does not see them */
 
@@ -208,7 +211,9 @@ void dispatch_fail_queue(struct front *f, struct model *m, enum err err, uint32_
 void dispatch_refuse_not_auto(struct front *f);        /* whoever waits for what only the admin may bring */
 void dispatch_cancel_running(struct front *f);         /* a swap's deadline, on_deadline cancel */
 struct model *dispatch_default_model(struct front *f); /* what "default" means now; NULL */
-void stream_push(struct front *f, struct stream *t);   /* into its model's queue, by age */
+void dispatch_deadlines(struct front *f);              /* ends those whose time is over */
+/* Into its model's queue: those that have run first, by age; then by priority and age. */
+void stream_push(struct front *f, struct stream *t);
 void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);

@@ -78,6 +78,7 @@
     X(ERROR, "error")                                                                                        \
     X(REFUSED, "refused")                                                                                    \
     X(CANCELED, "canceled")                                                                                  \
+    X(TIMEOUT, "timeout")                                                                                    \
     X(SWAP_CANCELED, "swap_canceled")                                                                        \
     X(ENGINE_DIED, "engine_died")
 

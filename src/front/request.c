@@ -9,7 +9,13 @@ struct request *request_new(enum request_verb verb) {
     r->drain_timeout_ns = -1;
     r->hold_ns = -1;
     r->wait = true;
+    r->priority = PRIORITY_NORMAL;
     return r;
+}
+
+const char *request_priority_name(enum request_priority p) {
+    static const char *const NAMES[PRIORITY_COUNT] = {"background", "normal", "interactive"};
+    return NAMES[p];
 }
 
 void request_free(struct request *r) {

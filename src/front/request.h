@@ -28,6 +28,11 @@ enum request_verb {
     REQUEST_PS /* seat, queues: for `hotseat ps` */
 };
 
+/* Each step counts like REQUEST_PRIORITY_NS of waiting, so that nobody waits behind others for ever. */
+enum request_priority { PRIORITY_BACKGROUND, PRIORITY_NORMAL, PRIORITY_INTERACTIVE, PRIORITY_COUNT };
+#define REQUEST_PRIORITY_NS INT64_C(60000000000)
+const char *request_priority_name(enum request_priority p); /* "background"; static */
+
 struct request {
     struct list_node node; /* the front's: the list it is in is its state */
     uint64_t client;       /* http's handle; comes back in every reply */
@@ -41,6 +46,8 @@ struct request {
         submit;      /* INFER: owned like a decoded message; request and replay are the front's to fill */
     bool seed_given; /* else the front draws one */
     bool include_usage;
+    enum request_priority priority;
+    int64_t timeout_ns; /* from arrived_ns; 0: none */
 
     int64_t drain_timeout_ns; /* SWAP, OFFLOAD: < 0 the configured one */
     bool cancel_on_deadline;
@@ -54,8 +61,9 @@ struct request {
     int64_t fault_times, fault_arg;
 };
 
-struct request *request_new(enum request_verb verb); /* zeroed, timeouts -1, wait true; NULL: no memory */
-void request_free(struct request *r);                /* NULL is fine */
+struct request *request_new(
+    enum request_verb verb); /* zeroed, drain_timeout_ns and hold_ns -1, wait true, NORMAL; NULL: no memory */
+void request_free(struct request *r); /* NULL is fine */
 void request_freep(struct request **r);
 
 #endif

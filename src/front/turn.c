@@ -151,11 +151,10 @@ void turn_fail_waits(struct front *f, enum err err, const char *text) {
 
 /* ---- beginning ---- */
 
-static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, const struct request *q) {
-    struct swap_order order = {.to = to,
-                               .cause = cause,
-                               .drain_timeout_ns = f->settings.drain_timeout_ns,
-                               .hold_ns = q ? hold_of(f, to, q) : 0};
+static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, const struct request *q,
+                      int64_t drain_timeout_ns) {
+    struct swap_order order = {
+        .to = to, .cause = cause, .drain_timeout_ns = drain_timeout_ns, .hold_ns = q ? hold_of(f, to, q) : 0};
     if (q && q->drain_timeout_ns >= 0) order.drain_timeout_ns = q->drain_timeout_ns;
     if (q) order.cancel_at_deadline = q->cancel_on_deadline;
     if (to) to->look_ticket = 0;
@@ -200,7 +199,8 @@ static bool wait_step(struct front *f, struct swap_wait *w) {
         }
         return true;
     }
-    w->id = begin(f, w->to, w->request ? SWAP_CAUSE_ADMIN : SWAP_CAUSE_START, w->request);
+    w->id = begin(f, w->to, w->request ? SWAP_CAUSE_ADMIN : SWAP_CAUSE_START, w->request,
+                  f->settings.drain_timeout_ns);
     /* It may be over already: then turn_swap_ended() did not know this wait yet. */
     join_all(f, w, w->to);
     if (!w->request)
@@ -229,6 +229,10 @@ static bool admin_step(struct front *f) {
 
 /* ---- whose turn ---- */
 
+static bool is_background(const struct stream *t) {
+    return t->request->priority == PRIORITY_BACKGROUND;
+}
+
 static bool may_run(struct front *f, struct model *m) {
     if (!m->waiting.count) m->look_ticket = 0; /* who comes later gets a look of its own */
     if (!m->waiting.count || m == f->swap.seated) return false;
@@ -241,11 +245,21 @@ static bool may_run(struct front *f, struct model *m) {
     return m->state == MODEL_AVAILABLE && m->measure.known;
 }
 
-static bool only_parked(const struct model *m) {
+/* What the policy wants to know of those that wait for a model. */
+struct waiting {
+    int64_t oldest_ns,
+        background_ns; /* of those that are not background, and of those that are; INT64_MAX: none */
+    bool parked;       /* all have run */
+};
+
+static struct waiting waiting_of(const struct model *m) {
+    struct waiting w = {.oldest_ns = INT64_MAX, .background_ns = INT64_MAX, .parked = true};
     LIST_EACH(&m->waiting, struct stream, node, t) {
-        if (!t->submits) return false;
+        int64_t *oldest = is_background(t) ? &w.background_ns : &w.oldest_ns;
+        if (t->waits_since_ns < *oldest) *oldest = t->waits_since_ns;
+        if (!t->submits) w.parked = false;
     }
-    return true;
+    return w;
 }
 
 static void note_idle(struct front *f, bool has_work) {
@@ -290,23 +304,32 @@ static struct turns_work work_of(const struct model *m) {
 }
 
 static void add_queue(struct front *f, struct turn_view *v, struct model *m) {
-    struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
-    v->queues[v->in.n_others] = (struct turns_queue){.oldest_ns = first ? first->waits_since_ns : f->now_ns,
+    struct waiting w = waiting_of(m);
+    bool background = m->waiting.count && w.oldest_ns == INT64_MAX;
+    int64_t oldest_ns = background ? w.background_ns : w.oldest_ns;
+    v->queues[v->in.n_others] = (struct turns_queue){.oldest_ns = m->waiting.count ? oldest_ns : f->now_ns,
                                                      .left_seat_ns = m->left_seat_ns,
                                                      .swap_ns = swap_cost_ns(&f->swap, f->swap.seated, m),
-                                                     .parked = only_parked(m),
+                                                     .parked = w.parked,
+                                                     .background = background,
                                                      .work = work_of(m)};
     v->models[v->in.n_others++] = m;
 }
 
+static bool runs_but_background(const struct front *f, const struct model *m) {
+    LIST_EACH(&f->running, struct stream, node, t) {
+        if (t->model == m && !is_background(t)) return true;
+    }
+    return false;
+}
+
 /* seated: who sits, or for estimates who will in a moment. */
 static void view(struct front *f, struct turn_view *v, const struct model *seated, bool has_work) {
-    struct stream *first = seated ? LIST_ENTRY(list_first(&seated->waiting), struct stream, node) : NULL;
     v->in = (struct turns_input){.now_ns = f->now_ns,
                                  .seated = seated != NULL,
                                  .seated_has_work = has_work,
                                  .seated_since_ns = f->swap.seated_since_ns,
-                                 .seated_oldest_ns = first ? first->waits_since_ns : INT64_MAX,
+                                 .seated_oldest_ns = INT64_MAX,
                                  .idle_since_ns = f->idle_since_ns,
                                  .hold_until_ns = f->swap.hold_until_ns,
                                  .others = v->queues,
@@ -315,6 +338,9 @@ static void view(struct front *f, struct turn_view *v, const struct model *seate
     if (!seated) return;
     v->in.habit = seated->habit;
     v->in.seated_work = work_of(seated);
+    v->in.seated_oldest_ns = waiting_of(seated).oldest_ns;
+    v->in.seated_background =
+        has_work && v->in.seated_oldest_ns == INT64_MAX && !runs_but_background(f, seated);
 }
 
 int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
@@ -339,14 +365,15 @@ int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
     return turns_eta_ns(&v.in, target, position);
 }
 
-/* The policy says: now. One more look at the disk, one more at the memory, then it begins. */
-static void turn_to(struct front *f, struct model *m) {
+/* The policy says: now. One more look at the disk, one more at the memory, then it begins. Background streams that make way for
+ * others are parked at once. */
+static void turn_to(struct front *f, struct model *m, bool background_gives_way) {
     if (!m->look_ticket) m->look_ticket = front_scan_ticket(f);
     if (f->scans_done < m->look_ticket) return;
     struct refusal no;
     enum verdict verdict = validate_model(f, m, &no);
     if (verdict == VERDICT_OK) {
-        (void)begin(f, m, SWAP_CAUSE_TURN, NULL);
+        (void)begin(f, m, SWAP_CAUSE_TURN, NULL, background_gives_way ? 0 : f->settings.drain_timeout_ns);
     } else if (verdict == VERDICT_NO) {
         m->look_ticket = 0;
         metrics_add(f->metrics, METRIC_SWAPS_REFUSED, 1);
@@ -372,7 +399,7 @@ void turn_schedule(struct front *f) {
     }
     struct turns_decision d = turns_decide(&v.in);
     if (d.action == TURNS_WAIT && d.until_ns < f->turn_at_ns) f->turn_at_ns = d.until_ns;
-    if (d.action == TURNS_SWAP) turn_to(f, v.models[d.target]);
+    if (d.action == TURNS_SWAP) turn_to(f, v.models[d.target], v.in.seated_background);
 }
 
 /* ---- the end of a swap ---- */

@@ -54,8 +54,30 @@ static int64_t waits_since(const struct turns_queue *q) {
     return max_i64(q->oldest_ns, q->left_seat_ns);
 }
 
+/* Whose queue comes before whose. */
+static bool before(const struct turns_queue *a, const struct turns_queue *b) {
+    if (a->background != b->background) return b->background;
+    return waits_since(a) < waits_since(b);
+}
+
 static bool may_go(const struct turns_input *in, const struct turns_queue *q) {
     return in->seated || !q->parked || in->now_ns >= in->hold_until_ns;
+}
+
+struct sitting { /* of a model that has work */
+    int64_t since_ns;
+    bool gathered;   /* somebody still waits who came before it sat down */
+    bool background; /* all its work is */
+};
+
+/* When it must make way for q, work or not; INT64_MAX: never. */
+static int64_t overdue_ns(const struct turns_settings *s, const struct sitting *now,
+                          const struct turns_queue *q) {
+    if (q->background) return INT64_MAX;
+    int64_t at = add_i64(now->since_ns, turns_stay_ns(s, q->swap_ns));
+    if (now->background) return at;
+    if (now->gathered) at = max_i64(at, add_i64(now->since_ns, turns_gate_ns(s)));
+    return max_i64(at, add_i64(waits_since(q), s->wait_bound_ns + 1)); /* longer than B, not just as long */
 }
 
 struct turns_decision turns_decide(const struct turns_input *in) {
@@ -63,18 +85,17 @@ struct turns_decision turns_decide(const struct turns_input *in) {
     if (!in->n_others || (in->seated && !s->auto_swap)) return (struct turns_decision){.action = TURNS_STAY};
     const struct turns_queue *next = NULL;
     for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++)
-        if (may_go(in, q) && (!next || waits_since(q) < waits_since(next))) next = q;
+        if (may_go(in, q) && (!next || before(q, next))) next = q;
     if (!next) return (struct turns_decision){.action = TURNS_WAIT, .until_ns = in->hold_until_ns};
     uint32_t target = (uint32_t)(next - in->others);
 
     int64_t at = in->now_ns; /* the moment from which the swap is right */
     if (in->seated) {
-        int64_t overdue =
-            max_i64(add_i64(in->seated_since_ns, turns_stay_ns(s, next->swap_ns)),
-                    add_i64(waits_since(next), s->wait_bound_ns + 1)); /* longer than B, not just as long */
+        struct sitting now = {.since_ns = in->seated_since_ns,
+                              .gathered = in->seated_oldest_ns <= in->seated_since_ns,
+                              .background = in->seated_background};
+        int64_t overdue = overdue_ns(s, &now, next);
         int64_t idle = add_i64(in->idle_since_ns, patience_ns(in, next->swap_ns));
-        bool gathered = in->seated_oldest_ns <= in->seated_since_ns;
-        if (gathered) overdue = max_i64(overdue, add_i64(in->seated_since_ns, turns_gate_ns(s)));
         at = in->seated_has_work ? overdue : min_i64(overdue, idle);
         at = max_i64(at, in->hold_until_ns);
     }
@@ -98,9 +119,8 @@ static int64_t slot_ns(const struct turns_work *w, uint32_t parallel, uint32_t p
 static const struct turns_queue *next_after(const struct turns_input *in, const struct turns_queue *last) {
     const struct turns_queue *next = NULL;
     for (const struct turns_queue *q = in->others; q < in->others + in->n_others; q++) {
-        bool later =
-            !last || waits_since(q) > waits_since(last) || (waits_since(q) == waits_since(last) && q > last);
-        if (later && (!next || waits_since(q) < waits_since(next))) next = q;
+        bool later = !last || before(last, q) || (!before(q, last) && q > last);
+        if (later && (!next || before(q, next))) next = q;
     }
     return next;
 }
@@ -111,8 +131,9 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
     int64_t at = in->now_ns + in->swap_left_ns;
     if (target == TURNS_SEATED) return in->swap_left_ns + slot_ns(&in->seated_work, parallel, position);
     const struct turns_work *work = in->seated ? &in->seated_work : NULL;
-    int64_t since = in->swap_left_ns ? at : in->seated_since_ns;
-    bool gathered = in->swap_left_ns || in->seated_oldest_ns <= in->seated_since_ns;
+    struct sitting now = {.since_ns = in->swap_left_ns ? at : in->seated_since_ns,
+                          .gathered = in->swap_left_ns || in->seated_oldest_ns <= in->seated_since_ns,
+                          .background = in->seated_background};
     const struct turns_queue *q = NULL;
     while ((q = next_after(in, q)) != NULL) {
         if (work) {
@@ -120,18 +141,16 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
             int64_t patience =
                 work == &in->seated_work ? patience_ns(in, q->swap_ns) : turns_patience_ns(s, q->swap_ns);
             int64_t done = idle ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
-            int64_t overdue = max_i64(add_i64(since, turns_stay_ns(s, q->swap_ns)),
-                                      add_i64(waits_since(q), s->wait_bound_ns));
-            if (gathered) overdue = max_i64(overdue, add_i64(since, turns_gate_ns(s)));
-            int64_t leaves = min_i64(add_i64(done, patience), overdue);
+            int64_t leaves = min_i64(add_i64(done, patience), overdue_ns(s, &now, q));
             if (leaves < done)
                 leaves += work->service_ns / 2; /* the drain: those that run are half through */
             at = max_i64(at, max_i64(leaves, in->hold_until_ns));
         }
         at += q->swap_ns;
         if (q == in->others + target) break;
-        since = at;
-        gathered = true; /* all that is known of waits already */
+        now = (struct sitting){.since_ns = at,
+                               .gathered = true, /* all that is known of waits already */
+                               .background = q->background};
         work = &q->work;
     }
     struct turns_work fresh = {.service_ns = q ? q->work.service_ns : 0};

@@ -17,6 +17,9 @@
  * sitting is cut at max(Q, G); of the M - 1 others each sits at most once more, because whoever leaves goes behind it; each
  * change costs at most D + s, and one may be under way at that moment. An admin's hold (hold_until) comes on top.
  *
+ * Background requests (batches) stand outside of that: a queue of nothing else goes behind every other queue and takes the seat only
+ * when the seated model has no work, however long that lasts; a model whose work is nothing else leaves for others when it has sat Q.
+ *
  * Thread: any. */
 #ifndef HOTSEAT_FRONT_TURNS_H
 #define HOTSEAT_FRONT_TURNS_H
@@ -52,21 +55,25 @@ struct turns_work {     /* of one model; for estimates only */
     int64_t service_ns; /* how long one of them takes in the seat, on the average */
 };
 
-struct turns_queue {      /* one model with at least one waiting request that may run */
-    int64_t oldest_ns;    /* arrival of the oldest, or when it was parked */
+struct turns_queue { /* one model with at least one waiting request that may run */
+    int64_t
+        oldest_ns; /* arrival of the oldest that is not background (if all are: of the oldest), or when it was parked */
     int64_t left_seat_ns; /* when its model last left the seat; INT64_MIN: never */
     int64_t swap_ns;      /* what it costs to seat it now */
-    bool parked; /* nobody in it but streams that lost the seat: they do not undo an admin's offload */
+    bool parked;     /* nobody in it but streams that lost the seat: they do not undo an admin's offload */
+    bool background; /* nobody in it but background requests */
     struct turns_work work;
 };
 
 struct turns_input {
     int64_t now_ns;
-    bool seated;          /* a model is */
-    bool seated_has_work; /* streams run or wait for it */
+    bool seated;            /* a model is */
+    bool seated_has_work;   /* streams run or wait for it */
+    bool seated_background; /* and all of them are background requests */
     int64_t seated_since_ns;
-    int64_t idle_since_ns;    /* seated_has_work is false since then */
-    int64_t seated_oldest_ns; /* arrival of its oldest request that still waits; INT64_MAX: none does */
+    int64_t idle_since_ns; /* seated_has_work is false since then */
+    int64_t
+        seated_oldest_ns; /* arrival of its oldest request that still waits and is not background; INT64_MAX: none does */
     struct turns_habit habit; /* the seated model's */
     int64_t hold_until_ns;    /* an admin's swap: no leaving before; an offload: see parked; 0: none */
     const struct turns_queue *others; /* not the seated model's */

@@ -20,9 +20,9 @@ struct api_input { /* borrows */
     enum route route;
     const void *body;
     size_t body_size;
-    const char *agent_header; /* X-Hotseat-Agent; NULL: not sent */
-    bool debug_header;        /* X-Hotseat-Debug: 1 */
-    bool debug;               /* the server runs with --debug */
+    const char *agent_header, *priority_header, *timeout_header; /* X-Hotseat-Agent, ...; NULL: not sent */
+    bool debug_header;                                           /* X-Hotseat-Debug: 1 */
+    bool debug;                                                  /* the server runs with --debug */
 };
 
 /* How the replies to a request become bytes. */

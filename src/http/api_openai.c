@@ -2,12 +2,16 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "http/ident.h"
 
 #define TEXT_MAX_TOKENS_DEFAULT 16 /* OpenAI's for /v1/completions */
+#define TIMEOUT_S_MIN 0.001
+#define TIMEOUT_S_MAX 86400.0
 
 void openai_ignored(struct openai_reader *r, const char *name) {
     ident_header_list_add(&r->out->ignored, name, strlen(name));
@@ -418,6 +422,29 @@ static bool settle_agent(struct openai_reader *r, const struct api_input *in) {
     return s->agent ? true : api_fail(r->error, ERR_NOMEM, NULL, "%s", err_text(ERR_NOMEM));
 }
 
+static bool settle_priority(struct openai_reader *r, const char *header) {
+    if (!header) return true;
+    for (int p = 0; p < PRIORITY_COUNT; p++) {
+        if (strcmp(header, request_priority_name(p)) != 0) continue;
+        r->request->priority = (enum request_priority)p;
+        return true;
+    }
+    return api_fail(r->error, ERR_INVALID, "X-Hotseat-Priority", "must be background, normal or interactive");
+}
+
+/* Digits and at most one point: no sign, exponent, hexadecimal or space. */
+static bool settle_timeout(struct openai_reader *r, const char *header) {
+    if (!header) return true;
+    const char *point = strchr(header, '.');
+    bool digits = strspn(header, "0123456789.") == strlen(header) && (!point || !strchr(point + 1, '.'));
+    double s = digits && strpbrk(header, "0123456789") ? strtod(header, NULL) : 0;
+    if (s < TIMEOUT_S_MIN || s > TIMEOUT_S_MAX)
+        return api_fail(r->error, ERR_INVALID, "X-Hotseat-Timeout-S",
+                        "must be a number of seconds from 0.001 to 86400");
+    r->request->timeout_ns = (int64_t)(s * (double)NS_PER_S);
+    return true;
+}
+
 static bool settle_max_tokens(struct openai_reader *r) {
     if (r->max_tokens && r->max_completion_tokens && r->max_tokens != r->max_completion_tokens)
         return api_fail(r->error, ERR_INVALID, "max_tokens",
@@ -437,7 +464,9 @@ static bool read_body(struct openai_reader *r, const struct api_input *in) {
     s->temperature = 1;
     s->top_p = 1;
     s->parallel_tool_calls = 1;
-    if (!read_params(r) || !settle_max_tokens(r) || !settle_agent(r, in)) return false;
+    if (!read_params(r) || !settle_max_tokens(r) || !settle_agent(r, in) ||
+        !settle_priority(r, in->priority_header) || !settle_timeout(r, in->timeout_header))
+        return false;
     name_unknown(r);
     if (in->debug_header && in->debug)
         s->debug = 1;

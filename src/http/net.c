@@ -138,6 +138,8 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind UNUSED, cons
                  {"x-api-key", &h->x_api_key},
                  {"X-Request-ID", &h->request_id},
                  {"X-Hotseat-Agent", &h->agent},
+                 {"X-Hotseat-Priority", &h->priority},
+                 {"X-Hotseat-Timeout-S", &h->timeout},
                  {"X-Hotseat-Debug", &h->debug},
                  {"Transfer-Encoding", &h->transfer_encoding},
                  {"Content-Length", &h->content_length},

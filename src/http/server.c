@@ -243,6 +243,8 @@ static void take_parsed(struct server *s, struct worker_job *job) {
 static void to_worker(struct server *s, struct exchange *ex) {
     struct api_input input = {.route = ex->match.route,
                               .agent_header = ex->head.agent,
+                              .priority_header = ex->head.priority,
+                              .timeout_header = ex->head.timeout,
                               .debug_header = ex->head.debug && strcmp(ex->head.debug, "1") == 0,
                               .debug = s->config->debug};
     if (ex->no_memory) {

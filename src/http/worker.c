@@ -17,7 +17,7 @@ void worker_job_free(struct worker_job *job) {
     if (!job) return;
     api_parsed_free(&job->parsed);
     buf_free(&job->body);
-    mem_free(job->agent_header);
+    for (size_t i = 0; i < ARRAY_LEN(job->headers); i++) mem_free(job->headers[i]);
     mem_free(job);
 }
 
@@ -72,14 +72,22 @@ void worker_free(struct worker *w) {
     mem_free(w);
 }
 
+static bool copy_headers(struct worker_job *job) {
+    const char **from[] = {&job->input.agent_header, &job->input.priority_header, &job->input.timeout_header};
+    for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+        job->headers[i] = mem_strdup(*from[i]);
+        if (*from[i] && !job->headers[i]) return false;
+        *from[i] = job->headers[i];
+    }
+    return true;
+}
+
 enum err worker_post(struct worker *w, uint64_t client, const struct api_input *input, struct buf *body) {
     struct worker_job *job = mem_alloc(sizeof *job);
     if (!job) return ERR_NOMEM;
     job->client = client;
     job->input = *input;
-    job->agent_header = mem_strdup(input->agent_header);
-    job->input.agent_header = job->agent_header;
-    if (input->agent_header && !job->agent_header) {
+    if (!copy_headers(job)) {
         worker_job_free(job);
         return ERR_NOMEM;
     }

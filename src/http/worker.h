@@ -7,9 +7,9 @@
 
 struct worker_job { /* owns everything */
     uint64_t client;
-    struct api_input input; /* body and agent_header point into what is below */
+    struct api_input input; /* body and headers point into what is below */
     struct buf body;
-    char *agent_header;
+    char *headers[3];
     struct api_parsed parsed; /* the result */
 };
 

@@ -33,6 +33,12 @@ START_TEST(order_is_kept) {
     ck_assert(!list_linked(&items[2].node));
     list_push_front(&list, &items[2].node);
     ck_assert_int_eq(digits(), 120134);
+    list_remove(&list, &items[4].node);
+    list_insert_before(&list, &items[4].node, &items[0].node);
+    ck_assert_int_eq(digits(), 124013);
+    list_remove(&list, &items[2].node);
+    list_insert_before(&list, &items[2].node, NULL);
+    ck_assert_int_eq(digits(), 140132);
     ck_assert_uint_eq(list.count, 5);
 }
 END_TEST

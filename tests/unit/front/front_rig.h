@@ -27,6 +27,7 @@ struct client {
     enum reply_kind end;
     enum err err;
     int status, lasts, waiting, entered, events;
+    int nth; /* of all last replies */
     uint32_t retry_after_s, position;
     char model[64], error_text[512], details[256];
 };
@@ -66,7 +67,7 @@ static inline enum err sink(void *ctx, struct reply *r) {
         keep(c->error_text, sizeof c->error_text, r->error_text);
         keep(c->details, sizeof c->details, r->details);
         c->lasts++;
-        rig.lasts++;
+        c->nth = ++rig.lasts;
     }
     pthread_mutex_unlock(&rig.lock);
     reply_free(r);
@@ -115,8 +116,9 @@ static inline void open_front(const char *more) {
     snprintf(
         text, sizeof text,
         "models = %s/models\ncache-dir = %s/cache\nseat-program = %s\nmodel = a\nmemory = 1G\nparallel = 2\n"
-        "patience = 0\nstep-timeout = 1\nload-timeout = 5\n%s\n%s\n",
-        rig.folder, rig.folder, program, more, strstr(more, "drain-timeout") ? "" : "drain-timeout = 0.2");
+        "patience = 0\nload-timeout = 5\n%s\n%s\n%s\n",
+        rig.folder, rig.folder, program, more, strstr(more, "drain-timeout") ? "" : "drain-timeout = 0.2",
+        strstr(more, "step-timeout") ? "" : "step-timeout = 1");
     char path[128];
     snprintf(path, sizeof path, "%s/x.ini", rig.folder);
     FILE *f = fopen(path, "w");

@@ -260,6 +260,8 @@ START_TEST(bytes_that_wait_are_limited) {
         post(q, i);
     }
     ck_assert_int_eq(ended(6).err, ERR_QUEUE_FULL);
+    ck_assert_uint_ge(ended(6).retry_after_s, 1); /* a's only stream and a swap, by the estimate */
+    ck_assert_uint_le(ended(6).retry_after_s, 4);
     ck_assert_int_eq(metric(METRIC_REQUESTS_WAITING), 4);
     front_cancel(rig.front, 2);
     ended(2);

@@ -154,7 +154,7 @@ START_TEST(estimates_walk_the_policy_ahead) {
     ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (6 + 1 + 2 + 4 + 1 + 2) * S);
     /* Much work: who waited longer than B ends the sitting, and half a service is drained; what had gathered goes first. */
     in.seated_work.waiting = 116;
-    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (3 + 60 - 10 + 2 + 2) * S);
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (3 + 60 - 10 + 2 + 2) * S + 1);
     in.seated_oldest_ns = -1;
     ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (120 + 1 + 2) * S);
     in.settings.patience_ns = -1;
@@ -169,6 +169,84 @@ START_TEST(estimates_walk_the_policy_ahead) {
     in.seated = false; /* an empty seat */
     in.swap_left_ns = 0;
     ck_assert_int_eq(turns_eta_ns(&in, 1, 1), 2 * S);
+}
+END_TEST
+
+START_TEST(estimates_know_the_background) {
+    struct turns_queue others[] = {queue(3), queue(5)};
+    struct turns_input in = {.now_ns = 100 * S,
+                             .seated = true,
+                             .seated_has_work = true,
+                             .seated_since_ns = 95 * S,
+                             .seated_oldest_ns = INT64_MAX,
+                             .idle_since_ns = INT64_MAX,
+                             .others = others,
+                             .n_others = 2,
+                             .settings = usual(),
+                             .seated_work = {.running = 4, .waiting = 400, .service_ns = 4 * S},
+                             .parallel = 4};
+    in.settings.patience_ns = 0;
+    others[0].background = true;
+    others[0].work = (struct turns_work){.waiting = 1, .service_ns = 4 * S};
+    others[1].work = (struct turns_work){.waiting = 1, .service_ns = 8 * S};
+    /* The younger queue goes first, at Q = 18 s, after half a drain; the background then waits for its end. */
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (13 + 2 + 2) * S);
+    ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (13 + 2 + 2 + 2 + 2) * S);
+    in.n_others = 1; /* nobody but the background: all 404 s of work */
+    ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (404 + 2) * S);
+}
+END_TEST
+
+START_TEST(background_takes_only_what_nobody_wants) {
+    struct turns_queue others[] = {queue(1), queue(50)};
+    others[0].background = true;
+    struct turns_input in = {.now_ns = 1000 * S,
+                             .seated = true,
+                             .seated_has_work = true,
+                             .seated_since_ns = 0,
+                             .seated_oldest_ns = INT64_MAX,
+                             .idle_since_ns = INT64_MAX,
+                             .others = others,
+                             .n_others = 1,
+                             .settings = usual()};
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_WAIT); /* however long it has waited */
+    ck_assert_int_eq(turns_decide(&in).until_ns, INT64_MAX);
+    in.n_others = 2; /* whoever is not background goes first, though younger */
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    ck_assert_uint_eq(turns_decide(&in).target, 1);
+    in.n_others = 1;
+    in.seated_has_work = false;
+    in.idle_since_ns = 999 * S;
+    ck_assert_int_eq(turns_decide(&in).until_ns, 1001 * S); /* the patience is kept */
+    in.now_ns = 1001 * S;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    in.seated = false;
+    in.now_ns = 0;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+}
+END_TEST
+
+START_TEST(background_makes_way) {
+    struct turns_queue other = queue(100);
+    struct turns_input in = {.now_ns = 100 * S,
+                             .seated = true,
+                             .seated_has_work = true,
+                             .seated_background = true,
+                             .seated_since_ns = 90 * S,
+                             .seated_oldest_ns = INT64_MAX,
+                             .idle_since_ns = INT64_MAX,
+                             .others = &other,
+                             .n_others = 1,
+                             .settings = usual()};
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_WAIT);
+    ck_assert_int_eq(turns_decide(&in).until_ns, 108 * S); /* Q, not B */
+    in.now_ns = 108 * S;
+    ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
+    in.hold_until_ns = 120 * S; /* an admin's word */
+    ck_assert_int_eq(turns_decide(&in).until_ns, 120 * S);
+    in.hold_until_ns = 0;
+    other.background = true; /* not for another batch */
+    ck_assert_int_eq(turns_decide(&in).until_ns, INT64_MAX);
 }
 END_TEST
 
@@ -258,6 +336,10 @@ struct sim {
     uint32_t swaps, early, served;
     int64_t worst_first; /* longest wait of a request that found its own queue empty */
     bool found_empty[K_MAX][PENDING_MAX];
+    uint32_t background[K_MAX], percent; /* background requests that wait; how many of all are */
+    int64_t background_since[K_MAX];
+    bool runs_background;
+    uint32_t background_served, background_swaps;
     struct turns_settings settings;
 };
 
@@ -266,6 +348,10 @@ static uint32_t length(const struct sim *m, int i) {
 }
 
 static void arrive(struct sim *m, int i) {
+    if (draw(100) < m->percent) {
+        if (!m->background[i]++) m->background_since[i] = m->now;
+        return;
+    }
     if (m->tail[i] == PENDING_MAX) return;
     m->found_empty[i][m->tail[i]] = !length(m, i);
     m->queue[i][m->tail[i]++] = m->now;
@@ -273,7 +359,14 @@ static void arrive(struct sim *m, int i) {
 
 static void serve(struct sim *m, int64_t takes) {
     int i = m->seated;
-    if (i < 0 || m->now < m->busy_until || !length(m, i)) return;
+    if (i < 0 || m->now < m->busy_until) return;
+    m->runs_background = !length(m, i) && m->background[i];
+    if (m->runs_background) {
+        m->background[i]--;
+        m->background_served++;
+        m->busy_until = m->now + takes;
+    }
+    if (!length(m, i)) return;
     int64_t waited = m->now - m->queue[i][m->head[i]];
     if (m->found_empty[i][m->head[i]] && waited > m->worst_first) m->worst_first = waited;
     m->head[i]++;
@@ -286,12 +379,18 @@ static void turn(struct sim *m, int64_t drain) {
     int ids[K_MAX];
     uint32_t n = 0;
     for (int i = 0; i < m->k; i++) {
-        if (i == m->seated || !length(m, i)) continue;
-        others[n] = (struct turns_queue){
-            .oldest_ns = m->queue[i][m->head[i]], .left_seat_ns = m->left[i], .swap_ns = m->swap_ns};
+        bool background = !length(m, i);
+        if (i == m->seated || (background && !m->background[i])) continue;
+        others[n] =
+            (struct turns_queue){.oldest_ns = background ? m->background_since[i] : m->queue[i][m->head[i]],
+                                 .left_seat_ns = m->left[i],
+                                 .swap_ns = m->swap_ns,
+                                 .background = background};
         ids[n++] = i;
     }
-    bool work = m->seated >= 0 && (length(m, m->seated) || m->now < m->busy_until);
+    bool queued = m->seated >= 0 && length(m, m->seated), runs = m->seated >= 0 && m->now < m->busy_until;
+    bool work = queued || runs || (m->seated >= 0 && m->background[m->seated]);
+    bool background = work && !queued && !(runs && !m->runs_background);
     if (work)
         m->idle_since = INT64_MAX;
     else if (m->idle_since == INT64_MAX)
@@ -299,9 +398,8 @@ static void turn(struct sim *m, int64_t drain) {
     struct turns_input in = {.now_ns = m->now,
                              .seated = m->seated >= 0,
                              .seated_has_work = work,
-                             .seated_oldest_ns = m->seated >= 0 && length(m, m->seated)
-                                                     ? m->queue[m->seated][m->head[m->seated]]
-                                                     : INT64_MAX,
+                             .seated_background = background,
+                             .seated_oldest_ns = queued ? m->queue[m->seated][m->head[m->seated]] : INT64_MAX,
                              .seated_since_ns = m->since,
                              .idle_since_ns = m->idle_since,
                              .others = others,
@@ -309,7 +407,19 @@ static void turn(struct sim *m, int64_t drain) {
                              .settings = m->settings};
     struct turns_decision d = turns_decide(&in);
     if (d.action != TURNS_SWAP) return;
-    if (work) { /* only for somebody who has waited longer than B, and not before Q */
+    if (others[d.target].background) { /* nobody wants the seat, and nobody else wants another */
+        ck_assert(!work);
+        for (uint32_t i = 0; i < n; i++) ck_assert(others[i].background);
+        m->background_swaps++;
+    }
+    if (background) { /* whoever comes has not to wait for B */
+        ck_assert(m->now - m->since >= turns_stay_ns(&m->settings, m->swap_ns));
+        if (m->runs_background && runs) { /* parked at once: comes back as a request */
+            m->background[m->seated]++;
+            m->background_since[m->seated] = m->now;
+            m->busy_until = m->now;
+        }
+    } else if (work) { /* only for somebody who has waited longer than B, and not before Q */
         int64_t waits = others[d.target].oldest_ns > others[d.target].left_seat_ns
                             ? others[d.target].oldest_ns
                             : others[d.target].left_seat_ns;
@@ -352,6 +462,7 @@ START_TEST(bound_holds_on_random_arrivals) {
         m.settings = usual();
         m.settings.wait_bound_ns = (int64_t)(5 + draw(60)) * S;
         for (int i = 0; i < K_MAX; i++) m.left[i] = INT64_MIN;
+        m.percent = seed % 2 ? draw(60) : 0;
         uint32_t gap_ms = 300 + draw(3000);
         int64_t takes = S / 5 + (int64_t)draw(10) * S / 10, drain = 3 * S;
         run(&m, 1500, gap_ms, takes, drain);
@@ -360,6 +471,7 @@ START_TEST(bound_holds_on_random_arrivals) {
         ck_assert_msg(m.worst_first <= bound, "seed %llu: %.1f s > %.1f s", (unsigned long long)seed,
                       (double)m.worst_first / 1e9, (double)bound / 1e9);
         ck_assert_uint_gt(m.served, 100);
+        ck_assert(m.percent == 0 || m.background_served + m.background_swaps > 0);
         /* No oscillation: a sitting is at least a patience or Q long, so the seat is not spent on swaps. */
         ck_assert_msg((int64_t)m.swaps * m.swap_ns <= 1500 * S * 6 / 10, "seed %llu: %u swaps",
                       (unsigned long long)seed, m.swaps);
@@ -391,6 +503,9 @@ int main(void) {
                                   who_had_gathered_is_served_first,
                                   patience_is_for_those_who_come_back,
                                   estimates_walk_the_policy_ahead,
+                                  estimates_know_the_background,
+                                  background_takes_only_what_nobody_wants,
+                                  background_makes_way,
                                   just_idle_with_the_longest_patience,
                                   parked_streams_do_not_undo_an_offload,
                                   hold_of_an_admin,

@@ -18,6 +18,18 @@ static struct api_parsed read_as(enum openai_api api, const char *body, const ch
     return p;
 }
 
+static struct api_parsed read_headers(const char *priority, const char *timeout) {
+    static const char body[] = "{\"prompt\":\"x\"}";
+    struct api_parsed p;
+    struct api_input in = {.route = ROUTE_COMPLETIONS,
+                           .body = body,
+                           .body_size = sizeof body - 1,
+                           .priority_header = priority,
+                           .timeout_header = timeout};
+    api_openai_read(&in, &p);
+    return p;
+}
+
 static struct api_parsed read_with(enum openai_api api, const char *member) {
     static char body[8192];
     const char *base =
@@ -359,6 +371,40 @@ START_TEST(who_is_talking) {
 }
 END_TEST
 
+START_TEST(priority_and_time_limit) {
+    static const struct {
+        const char *priority, *timeout;
+        enum request_priority is;
+        int64_t ns;
+    } GOOD[] = {{NULL, NULL, PRIORITY_NORMAL, 0},
+                {"background", "5", PRIORITY_BACKGROUND, 5000000000},
+                {"normal", "0.001", PRIORITY_NORMAL, 1000000},
+                {"interactive", "86400", PRIORITY_INTERACTIVE, 86400000000000}};
+    for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++) {
+        struct api_parsed p = read_headers(GOOD[i].priority, GOOD[i].timeout);
+        ck_assert_int_eq(p.error.err, ERR_OK);
+        ck_assert_int_eq(p.request->priority, GOOD[i].is);
+        ck_assert_int_eq(p.request->timeout_ns, GOOD[i].ns);
+        api_parsed_free(&p);
+    }
+    static const char *const PRIORITIES[] = {"", "high", "Background", "normal "},
+                             *const TIMEOUTS[] = {"",    "0",   "0.0001", "-1",    "1e3", "0x10", " 5",
+                                                  "5 s", "nan", "inf",    "1.2.3", ".",   "86401"};
+    for (size_t i = 0; i < sizeof PRIORITIES / sizeof PRIORITIES[0]; i++) {
+        struct api_parsed p = read_headers(PRIORITIES[i], NULL);
+        ck_assert_int_eq(p.error.err, ERR_INVALID);
+        ck_assert_str_eq(p.error.param, "X-Hotseat-Priority");
+        api_parsed_free(&p);
+    }
+    for (size_t i = 0; i < sizeof TIMEOUTS / sizeof TIMEOUTS[0]; i++) {
+        struct api_parsed p = read_headers(NULL, TIMEOUTS[i]);
+        ck_assert_msg(p.error.err == ERR_INVALID, "\"%s\"", TIMEOUTS[i]);
+        ck_assert_str_eq(p.error.param, "X-Hotseat-Timeout-S");
+        api_parsed_free(&p);
+    }
+}
+END_TEST
+
 START_TEST(unknown_members_are_named) {
     struct api_parsed p = read_with(OPENAI_CHAT, "\"frob\":1,\"zap, zip\":2,\"messages2\":[]");
     ck_assert(in_ignored(&p, "frob, zap??zip, messages2"));
@@ -490,6 +536,7 @@ int main(void) {
     tcase_add_test(t, what_is_read_is_what_was_sent);
     tcase_add_test(t, defaults);
     tcase_add_test(t, who_is_talking);
+    tcase_add_test(t, priority_and_time_limit);
     tcase_add_test(t, unknown_members_are_named);
     tcase_add_test(t, members_inside_that_do_nothing_are_named);
     tcase_add_test(t, a_schema_beside_json_object_is_honoured);
