@@ -336,6 +336,7 @@ static enum err open_parts(struct front *f) {
     if (!err) err = (f->metrics = metrics_new()) ? ERR_OK : ERR_NOMEM;
     if (!err) err = (f->seat_program = seat_program_path(f->config->seat_program)) ? ERR_OK : ERR_NOMEM;
     if (!err) err = scan_open(f->config, &f->scan);
+    if (!err) err = weights_ahead_open(&f->ahead);
     return err;
 }
 
@@ -469,6 +470,7 @@ void front_free(struct front *f) {
     front_stop(f);
     atomic_store(&f->closed, true);
     scan_free(f->scan);
+    weights_ahead_free(f->ahead);
     for (struct mail *mail; f->inbox && (mail = mailbox_take(f->inbox, 0));) mail_free(mail);
     for (struct request *q; f->requests && (q = mailbox_take(f->requests, 0));) request_free(q);
     while (f->cancels && mailbox_take(f->cancels, 0)) continue;

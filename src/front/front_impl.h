@@ -20,6 +20,7 @@
 #include "front/seat_process.h"
 #include "front/swap.h"
 #include "front/turns.h"
+#include "front/weights_ahead.h"
 
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
@@ -116,6 +117,7 @@ struct front {
     struct metrics *metrics;
     struct registry *registry;
     struct scan *scan;
+    struct weights_ahead *ahead;
     struct mailbox *requests; /* struct request */
     struct mailbox *cancels;  /* clients as pointers */
     struct mailbox *inbox;    /* struct mail */

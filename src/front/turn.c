@@ -159,6 +159,8 @@ static uint64_t begin(struct front *f, struct model *to, enum swap_cause cause, 
     if (q) order.cancel_at_deadline = q->cancel_on_deadline;
     if (to) to->look_ticket = 0;
     f->turn_at_ns = INT64_MAX;
+    const struct model *seated = f->swap.seated;
+    if (to && seated) weights_ahead_begin(f->ahead, to->path, seated->measure.weights_bytes);
     return swap_begin(&f->swap, &order, f->now_ns);
 }
 
@@ -439,6 +441,7 @@ static void fail_queues(struct front *f, const struct swap_record *r) {
 
 void turn_swap_ended(struct front *f, const struct swap_record *r) {
     count_swap(f, r);
+    weights_ahead_end(f->ahead);
     f->last_swap = *r;
     f->last_swap_to = r->outcome == SWAP_OK ? f->swap.seated : NULL;
     f->first_pending = false;

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file_hint.h"
 
 /* Linux takes at most 2 GB a call; smaller pieces also keep a signal's delay short. */
 #define WRITE_PIECE_BYTES (64u << 20)
@@ -152,12 +152,7 @@ static enum err real_read(void *ctx UNUSED, int fd, void *data, size_t size_byte
 }
 
 static void real_read_ahead(void *ctx UNUSED, int fd, uint64_t size_bytes) {
-#ifdef __APPLE__
-    struct radvisory hint = {.ra_count = size_bytes < INT_MAX ? (int)size_bytes : INT_MAX};
-    (void)fcntl(fd, F_RDADVISE, &hint);
-#else
-    (void)posix_fadvise(fd, 0, (off_t)size_bytes, POSIX_FADV_WILLNEED);
-#endif
+    file_will_need(fd, 0, size_bytes);
 }
 
 static enum err real_stat(void *ctx UNUSED, const char *path, struct disk_stat *ret) {
