@@ -1,4 +1,7 @@
 """S6, S9: streams at a swap run to their end, are parked and go on, or are cancelled with a clear error by choice."""
+import ctypes
+import mmap
+import os
 import time
 
 import pytest
@@ -132,3 +135,35 @@ def test_s9_client_that_leaves_while_parked_is_forgotten(server, slow):
     wait_until(lambda: s.metrics().sum("hotseat_requests_waiting") == 0, what="nobody waits")
     time.sleep(1.5)
     assert seated(s) == "b"
+
+
+def cached_share(path, drop=False):
+    """How much of a file is in the page cache; drop: after it was asked to leave."""
+    with open(path, "r+b") as f:
+        if drop:
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with mmap.mmap(f.fileno(), 0) as m:
+            pages = (ctypes.c_ubyte * ((len(m) + mmap.PAGESIZE - 1) // mmap.PAGESIZE))()
+            here = ctypes.c_char.from_buffer(m)
+            assert ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(here)), ctypes.c_size_t(len(m)), pages) == 0
+            del here
+            return sum(p & 1 for p in pages) / len(pages)
+
+
+def test_the_next_weights_are_read_while_the_drain_runs(server, models):
+    add(models, "a", seed=0, step_us=5000)
+    add(models, "b", seed=1)
+    with open(models / "b.gguf", "ab") as f:  # more than one piece of what is read at a time; a tail is no model's business
+        f.write(b"\1" * (48 << 20))
+        f.flush()
+        os.fsync(f.fileno())
+    s = server(model="a", options=["--patience", "0", "--stay-min", "0", "--wait-bound", "0", "--drain-timeout", "60"])
+    s.chat("b", "[[say:it is measured]]")
+    busy = s.stream("a", "[[len=3000]]")
+    next(iter(busy))
+    wait_until(lambda: cached_share(models / "b.gguf", drop=True) < 0.5, what="b out of the page cache")
+    waiting = s.stream("b", "[[say:fine]]")
+    wait_until(lambda: cached_share(models / "b.gguf") > 0.99, what="b in the page cache")
+    assert s.swap_status()["state"] == "DRAINING"
+    busy.close()
+    assert waiting.read_all().text == "fine"
