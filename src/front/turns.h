@@ -5,7 +5,7 @@
  * than B, the model has sat at least Q, and those that had gathered for it before it sat down have entered (or it has sat G). Go
  * to the queue that has waited longest.
  *   s  what a swap costs, measured per pair        Q  min(9 s, 30 s) (utilisation 0.9: Q = s * 0.9 / 0.1), or --stay-min
- *   B  --wait-bound                                P  min(s, 5 s), or --patience (then always)            G  3 B
+ *   B  --wait-bound                                P  min(s, 5 s), or --patience (then always)            G  4 B
  * Serving first who had gathered is what keeps the queues stable near full load: a sitting grows with its backlog, so that swaps and
  * drains take a smaller part of the time (docs/scheduling.md has the figures).
  * A queue's wait counts from its oldest request or from the moment its model last left the seat, whichever is later: a backlog
@@ -32,7 +32,7 @@
     INT64_C(30000000000) /* big models swap in 15-30 s: 9 times that would be minutes  \
                                                 */
 #define TURNS_PATIENCE_MAX_NS INT64_C(5000000000)
-#define TURNS_GATE_FACTOR 3
+#define TURNS_GATE_FACTOR 4
 
 struct turns_settings {
     int64_t wait_bound_ns; /* B */

@@ -91,11 +91,11 @@ START_TEST(who_had_gathered_is_served_first) {
                              .settings = usual()};
     struct turns_decision d = turns_decide(&in);
     ck_assert_int_eq(d.action, TURNS_WAIT);
-    ck_assert_int_eq(d.until_ns, 200 * S); /* G = 3 B after it sat down, whatever has gathered */
+    ck_assert_int_eq(d.until_ns, 260 * S); /* G = 4 B after it sat down, whatever has gathered */
     in.seated_oldest_ns = 21 * S;          /* they have entered; who came later waits with all others */
     ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
     in.seated_oldest_ns = 19 * S;
-    in.now_ns = 200 * S;
+    in.now_ns = 260 * S;
     ck_assert_int_eq(turns_decide(&in).action, TURNS_SWAP);
 }
 END_TEST
@@ -490,8 +490,8 @@ START_TEST(two_busy_models_share_without_thrash) {
     m.settings = usual();
     m.left[0] = m.left[1] = INT64_MIN;
     run(&m, 1200, 200, S, 5 * S);               /* five times as much work as there is time */
-    ck_assert_uint_le(m.swaps, 1200 / 180 + 2); /* each turn lasts G: there is always a backlog */
-    ck_assert_uint_ge(m.early, 5);
+    ck_assert_uint_le(m.swaps, 1200 / 240 + 2); /* each turn lasts G: there is always a backlog */
+    ck_assert_uint_ge(m.early, 4);
 }
 END_TEST
 
