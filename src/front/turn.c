@@ -275,17 +275,21 @@ static void note_idle(struct front *f, bool has_work) {
     }
 }
 
-/* Learned whether it sits still or has left meanwhile: to have left costs nothing to watch. */
+/* Learned whether it sits still or has left meanwhile: to have left costs nothing to watch. But once another model sits, a whole swap
+ * has gone by, and who asks now may have waited for that one's answer: it would not have come if its own had stayed. */
 void turn_note_arrival(struct front *f, struct model *m) {
     struct turns_settings usual = {.patience_ns = -1};
     if (m->went_idle_ns == INT64_MAX) return;
-    int64_t cost_ns = 0; /* of the dearest swap it may be kept from: so long it may stay */
+    int64_t cost_ns =
+        0; /* of the dearest swap it may be kept from, to a model that is used: so long it may stay */
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         const struct model *other = registry_at(f->registry, i);
-        int64_t c = other == m || other->state == MODEL_GONE ? 0 : swap_cost_ns(&f->swap, m, other);
+        bool used = other->left_seat_ns != INT64_MIN || other == f->swap.seated || other->waiting.count;
+        int64_t c = other != m && used ? swap_cost_ns(&f->swap, m, other) : 0;
         if (c > cost_ns) cost_ns = c;
     }
-    turns_habit_note(&m->habit, f->now_ns - m->went_idle_ns <= turns_patience_ns(&usual, cost_ns));
+    bool away = f->swap.seated && f->swap.seated != m;
+    turns_habit_note(&m->habit, !away && f->now_ns - m->went_idle_ns <= turns_patience_ns(&usual, cost_ns));
     m->went_idle_ns = INT64_MAX;
 }
 

@@ -10,7 +10,7 @@ from fakes import add, in_threads, long_text, running, seconds, wait_until, warm
 from hotseat_harness import BUILD, ApiError
 from raw_http import HOST, ask, get, post, read_answer
 
-KIND = "hot" if BUILD.name not in ("asan", "tsan") else "process"  # a sanitizer keeps memory, so each swap gets a new process
+KINDS = {"hot"} if BUILD.name not in ("asan", "tsan") else {"hot", "process"}  # a sanitizer may keep too much memory
 CHAT = {"messages": [{"role": "user", "content": "[[say:hi]]"}]}
 ROUTES = {
     "/v1/chat/completions": "POST", "/v1/completions": "POST", "/v1/models": "GET", "/v1/models/a": "GET", "/health": "GET",
@@ -155,14 +155,14 @@ def test_a_swaps_answer(server):
     warm_talk(s, "a", n=1500)
     answer = s.swap("b")
     assert set(answer) >= {"status", "from", "to", "kind", "steps_ms", "total_ms", "blocks_written", "bytes_written", "parked", "memory"}
-    assert (answer["status"], answer["from"], answer["to"], answer["kind"], answer["parked"]) == ("swapped", "a", "b", KIND, 0)
+    assert (answer["status"], answer["from"], answer["to"], answer["parked"]) == ("swapped", "a", "b", 0) and answer["kind"] in KINDS
     steps = answer["steps_ms"]
     assert set(steps) - {"start"} == {"drain", "evict", "unload", "load", "configure"} and all(v >= 0 for v in steps.values())
     assert steps["load"] > 0 and sum(steps.values()) <= answer["total_ms"] + 1 < seconds(20000), answer
     memory = answer["memory"]
     assert set(memory) == {"before_bytes", "unloaded_bytes", "after_bytes"}
     assert all(v > 0 for v in memory.values()), memory
-    assert memory["before_bytes"] > memory["unloaded_bytes"] or KIND == "process", memory
+    assert memory["before_bytes"] > memory["unloaded_bytes"] or answer["kind"] == "process", memory
     assert answer["bytes_written"] >= answer["blocks_written"] >= 0
     same = s.swap("b")
     assert same["status"] == "already_seated" and (same["from"], same["to"]) in (("b", "b"), (None, "b")), same
