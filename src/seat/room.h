@@ -16,6 +16,7 @@
 #include "seat/outbox.h"
 #include "seat/save.h"
 #include "seat/sequence.h"
+#include "seat/step_budget.h"
 #include "seat/stream.h"
 
 #define BATCH_TOKENS 512 /* most items of a step: libllama's usual ubatch */
@@ -110,8 +111,9 @@ struct room {
     uint32_t next_recent;
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
-    bool aborted;           /* the last step was */
-    int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
+    struct step_budget budget; /* since CONFIGURE */
+    bool aborted;              /* the last step was */
+    int64_t short_until_ns;    /* steps are short, since one was aborted a moment ago */
 };
 
 enum err room_open(const struct room_ports *ports, struct room **ret) NODISCARD;
