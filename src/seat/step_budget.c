@@ -38,8 +38,9 @@ static int64_t token_ns(const struct step_budget *b, uint32_t n_decodes) {
 }
 
 static uint32_t planned_tokens(const struct step_budget *b, uint32_t n_decodes) {
-    int64_t n = left_ns(b, n_decodes) / token_ns(b, n_decodes), most = b->items_max - n_decodes;
-    if (n < STEP_BUDGET_TOKENS_MIN) n = STEP_BUDGET_TOKENS_MIN;
+    int64_t n = left_ns(b, n_decodes) / token_ns(b, n_decodes);
+    int64_t least = b->token_gap - 1, most = b->items_max - n_decodes; /* ADVANCES */
+    if (n < least) return (uint32_t)least;
     return (uint32_t)(n < most ? n : most);
 }
 
@@ -79,7 +80,7 @@ void step_budget_feed(struct step_budget *b, uint32_t n_decodes, uint32_t n_prom
 }
 
 uint32_t step_budget_tokens(const struct step_budget *b, uint32_t n_decodes) {
-    must(n_decodes <= PARALLEL_MAX && n_decodes + STEP_BUDGET_TOKENS_MIN <= b->items_max);
+    must(n_decodes <= PARALLEL_MAX && n_decodes + b->token_gap <= b->items_max);
     if (n_decodes == 0) return b->items_max;
     if (b->undisturbed[n_decodes].n_seen < SEEN_MIN) return 0;
     if (b->n_mixed >= (n_decodes == b->last_decodes ? MIXED_MAX : MIXED_CHANGE)) return 0;

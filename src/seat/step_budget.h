@@ -9,7 +9,8 @@
  *                Before the first one it is taken for twice its share of a step of prompts alone.
  *   CAREFUL      what makes budgets smaller is believed sooner than what makes them larger, and no single step moves a figure far:
  *                on a machine that does other things too, gaps get shorter, not longer.
- *   ADVANCES     a prompt gets a few tokens a step at least. Where even these take longer than the bound, the bound gives way.
+ *   ADVANCES     a prompt gets token_gap - 1 tokens a step at least: hardly any machine takes longer for one more token than for a
+ *                step of one stream, so they are in the bound. Where they are not, the bound gives way.
  * Plain data, no clock. Thread: its owner's. */
 #ifndef HOTSEAT_SEAT_STEP_BUDGET_H
 #define HOTSEAT_SEAT_STEP_BUDGET_H
@@ -19,8 +20,7 @@
 #include "base/limits.h"
 
 #define STEP_BUDGET_GAP 3          /* token_gap when nothing else is set */
-#define STEP_BUDGET_TOKENS_MIN 4   /* ADVANCES */
-#define STEP_BUDGET_TOKENS_FIRST 8 /* when no step with a prompt was seen yet */
+#define STEP_BUDGET_TOKENS_FIRST 4 /* when no step with a prompt was seen yet */
 
 struct undisturbed {
     int64_t ns;
