@@ -37,6 +37,7 @@ struct config {
     uint64_t memory_bytes;
     uint64_t pool_bytes; /* 0: what is left, at most 4G */
     uint32_t parallel;
+    uint32_t token_gap; /* of running streams while prompts are read, in undisturbed gaps */
     bool auto_swap;
     int64_t wait_bound_ns, stay_min_ns /* -1: min(Q, 30 s) */, patience_ns /* -1: min(s, 5 s) */;
     uint64_t cache_write_per_day_bytes;

@@ -323,6 +323,7 @@ void seat_ops_init(struct front *f) {
     struct swap_settings settings = {.load_timeout_ns = f->config->load_timeout_ns,
                                      .step_timeout_ns = f->config->step_timeout_ns,
                                      .parallel = f->config->parallel,
-                                     .threads = f->config->threads};
+                                     .threads = f->config->threads,
+                                     .token_gap = f->config->token_gap};
     swap_init(&f->swap, &f->swap_ops, f->registry, &settings);
 }

@@ -268,7 +268,8 @@ static void configure_begin(struct swap *s, const struct msg_loaded *loaded, int
                       .configure = {.pool_bytes = s->pool_bytes,
                                     .context = m->context,
                                     .parallel = s->settings.parallel,
-                                    .pin = m->pin}};
+                                    .pin = m->pin,
+                                    .token_gap = s->settings.token_gap}};
     send_op(s, &msg, &msg.configure.op);
 }
 

@@ -77,7 +77,7 @@ struct swap_record { /* one operation, for its answer and for the history */
 
 struct swap_settings {
     int64_t load_timeout_ns, step_timeout_ns;
-    uint32_t parallel, threads;
+    uint32_t parallel, threads, token_gap;
 };
 
 struct swap_ops {

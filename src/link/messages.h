@@ -41,7 +41,8 @@ struct msg_strings {       /* a list of byte strings */
     F(STR, template_family) /* "" or "chatml", "gemma", ...: for models without a template of their own */   \
     F(BYTES, template_source) /* "" or the text of a Jinja file; wins over the model's */
 #define MSG_CONFIGURE(F) /* the context and the pool; also waits for the tag and the self-test; -> CONFIGURED */ \
-    F(U64, op) F(U64, pool_bytes) F(U32, context) F(U32, parallel) F(U32, pin)
+    F(U64, op) F(U64, pool_bytes) F(U32, context) F(U32, parallel) F(U32, pin)                               \
+    F(U32, token_gap) /* 0: the default (step_budget.h) */
 #define MSG_EVICT(F) /* every agent's dirty blocks to disk; no stream may run; -> EVICTED */                 \
     F(U64, op)
 #define MSG_UNLOAD(F) /* context, weights; trims; measures; -> UNLOADED */                                   \

@@ -1,11 +1,17 @@
-/* One step of the engine over all streams: a token of each that decodes, and a share of the prompts that are read. Chunks of
- * a lone stream depend on its own tokens only, so the same work is the same calls. */
+/* One step of the engine over all streams: a token of each that decodes, and as much of the prompts as the gap between those tokens
+ * allows (step_budget.h). Chunks of a lone stream depend on its own tokens only, so the same work is the same calls. Named rules:
+ *   SHORTEST  the prompt that is read soonest comes first, so that a short one does not wait behind a long one. Whom others follow
+ *             (follow.c) is as short as the shortest of them.
+ *   OLDEST    a fourth of the prompts' part is the oldest one's whatever comes, so that short ones never stop a long one. Each
+ *             becomes the oldest one some day; a leader is older than who follows it. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
 #include "seat/room.h"
+
+#define OLDEST_PART 4
 
 static void item_add(struct room *r, int32_t token, uint32_t pos, int32_t slot, bool logits) {
     must(r->n_items < BATCH_TOKENS);
@@ -76,24 +82,45 @@ static uint32_t next_stop(struct room *r, const struct stream *t, uint32_t from,
     return follow_stop(r, t, from, save_next_restore_point(r, t, from, to));
 }
 
-/* Equal shares, oldest first; what a short prompt leaves goes to the next ones. */
-static void collect_prefills(struct room *r, uint32_t n_decodes) {
-    uint32_t n = 0;
-    LIST_EACH(&r->streams, struct stream, node, t) {
-        n += t->state == STREAM_PREFILL;
-    }
-    uint32_t budget = n_decodes ? BATCH_TOKENS_SHARED : BATCH_TOKENS;
-    if (r->short_until_ns && clock_now_ns() < r->short_until_ns) budget = BATCH_TOKENS_SHORT;
+static uint32_t prompt_tokens(const struct room *r, uint32_t n_decodes) {
+    uint32_t n = step_budget_tokens(&r->budget, n_decodes);
+    bool is_short = r->short_until_ns && clock_now_ns() < r->short_until_ns;
+    return is_short && n > BATCH_TOKENS_SHORT ? BATCH_TOKENS_SHORT : n;
+}
+
+/* t reads n tokens more in this step, or fewer where its chunk has to end. Returns how many. */
+static uint32_t grant(struct room *r, struct stream *t, uint32_t n) {
+    uint32_t past = t->seq->n_tokens, left = t->n_tokens - past, before = t->chunk;
+    n = n < left - before ? before + n : left;
+    t->chunk = next_stop(r, t, past, past + n) - past;
+    return t->chunk - before;
+}
+
+/* SHORTEST: the one after this one; of two that are as short the older one. NULL before the first and after the last. */
+static struct stream *next_shortest(struct room *r, const struct stream *after) {
+    struct stream *next = NULL;
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state != STREAM_PREFILL) continue;
-        if (budget == 0) break;
-        must(n > 0);
-        uint32_t share = budget / n--, past = t->seq->n_tokens, left = t->n_tokens - past;
-        if (share == 0) share = 1;
-        uint32_t end = past + (left < share ? left : share);
-        end = next_stop(r, t, past, end);
-        join(r, t, end - past);
-        budget -= end - past;
+        if (after && (t->left < after->left || (t->left == after->left && t->serial <= after->serial)))
+            continue;
+        if (!next || t->left < next->left) next = t;
+    }
+    return next;
+}
+
+static void collect_prefills(struct room *r, uint32_t n_decodes) {
+    uint32_t n = prompt_tokens(r, n_decodes);
+    struct stream *oldest = NULL;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state != STREAM_PREFILL) continue;
+        if (!oldest) oldest = t;
+        t->left = follow_shortest(r, t) - t->seq->n_tokens;
+    }
+    if (!oldest || n == 0) return;
+    n -= grant(r, oldest, (n + OLDEST_PART - 1) / OLDEST_PART);
+    for (struct stream *t = NULL; n > 0 && (t = next_shortest(r, t));) n -= grant(r, t, n);
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_PREFILL && t->chunk > 0) join(r, t, t->chunk);
     }
 }
 
@@ -170,7 +197,8 @@ static void settle(struct room *r) {
     }
 }
 
-static void collect(struct room *r) {
+/* Returns how many streams get a token. */
+static uint32_t collect(struct room *r) {
     r->n_items = 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
         t->chunk = 0;
@@ -178,13 +206,18 @@ static void collect(struct room *r) {
     }
     uint32_t n_decodes = collect_decodes(r);
     collect_prefills(r, n_decodes);
+    return n_decodes;
 }
 
 bool batch_step(struct room *r) {
-    collect(r);
+    uint32_t n_decodes = collect(r);
     if (r->n_items == 0) return false;
+    int64_t began_ns = clock_now_ns();
     enum err err = decode(r);
-    if (err == ERR_NO_CELLS && idle_leave(r)) err = decode(r);
+    if (err == ERR_NO_CELLS && idle_leave(r)) {
+        began_ns = clock_now_ns();
+        err = decode(r);
+    }
     if (err == ERR_CANCELED) {
         step_aborted(r);
         return true;
@@ -203,6 +236,7 @@ bool batch_step(struct room *r) {
         if (t->chunk > 0) account(r, t);
     }
     sample_all(r);
+    step_budget_feed(&r->budget, n_decodes, r->n_items - n_decodes, clock_now_ns() - began_ns);
     settle(r);
     return true;
 }

@@ -206,3 +206,13 @@ uint32_t follow_stop(struct room *r, const struct stream *t, uint32_t from, uint
     }
     return to;
 }
+
+uint32_t follow_shortest(struct room *r, const struct stream *t) {
+    uint32_t shortest = t->n_tokens;
+    LIST_EACH(&r->streams, struct stream, node, f) {
+        if (f->state != STREAM_FOLLOW || f->leader != t->seq->serial || f->follow_to <= t->seq->n_tokens)
+            continue;
+        if (f->n_tokens < shortest) shortest = f->n_tokens;
+    }
+    return shortest;
+}

@@ -16,11 +16,10 @@
 #include "seat/outbox.h"
 #include "seat/save.h"
 #include "seat/sequence.h"
+#include "seat/step_budget.h"
 #include "seat/stream.h"
 
-#define BATCH_TOKENS 512 /* most items of a step: libllama's usual ubatch */
-#define BATCH_TOKENS_SHARED                                                                                  \
-    256                       /* of prompts, while other streams wait for their next token in the same step */
+#define BATCH_TOKENS 512      /* most items of a step: libllama's usual ubatch */
 #define BATCH_TOKENS_SHORT 16 /* of prompts, for SHORT_SECONDS after a step that a cancel aborted */
 #define SHORT_SECONDS 2
 #define IDLE_SECONDS 60              /* an idle sequence leaves the cells after it: ADR 4 */
@@ -110,8 +109,9 @@ struct room {
     uint32_t next_recent;
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
-    bool aborted;           /* the last step was */
-    int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
+    struct step_budget budget; /* since CONFIGURE */
+    bool aborted;              /* the last step was */
+    int64_t short_until_ns;    /* steps are short, since one was aborted a moment ago */
 };
 
 enum err room_open(const struct room_ports *ports, struct room **ret) NODISCARD;
@@ -168,6 +168,8 @@ void follow_begin(struct room *r,
 bool follow_step(struct room *r);
 /* Where the leader t must stand for a follower: a position after from, or to. */
 uint32_t follow_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to);
+/* The shortest prompt that waits for t to read on, in tokens: its own, or one of those that follow it. */
+uint32_t follow_shortest(struct room *r, const struct stream *t);
 
 /* batch.c */
 bool batch_step(struct room *r);

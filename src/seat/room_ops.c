@@ -186,6 +186,10 @@ static enum err make_context(struct room *r, const struct msg_configure *m, uint
                  PARALLEL_MAX);
         return ERR_INVALID;
     }
+    if (m->token_gap > TOKEN_GAP_MAX) {
+        snprintf(why, WHY_BYTES, "a token gap of %u; at most %d is possible", m->token_gap, TOKEN_GAP_MAX);
+        return ERR_INVALID;
+    }
     struct block_pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
                                    .window_bytes_per_seq = r->info.window_bytes_per_seq,
                                    .context_train = r->info.context_train,
@@ -316,6 +320,7 @@ void room_configure(struct room *r, const struct msg_configure *m) {
     }
     r->parallel = m->parallel;
     r->pin = m->pin != 0;
+    step_budget_reset(&r->budget, m->token_gap, BATCH_TOKENS);
     r->op = (struct room_op){.step = STEP_WAIT_HASH,
                              .type = MSG_TYPE_CONFIGURE,
                              .op = m->op,

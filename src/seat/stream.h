@@ -62,6 +62,7 @@ struct stream {
 
     uint32_t item;  /* of this step's batch: the row to sample from; UINT32_MAX none */
     uint32_t chunk; /* tokens in this step's batch */
+    uint32_t left;  /* PREFILL: to be read until it, or who follows it, has its prompt (batch.c, SHORTEST) */
     uint32_t cached, prefill_tokens, generated, decode_tokens, decoded_items;
     int64_t arrived_ns, restore_started_ns, restore_ns, follow_started_ns, prefill_started_ns, prefill_ns,
         first_token_ns, decode_started_ns;

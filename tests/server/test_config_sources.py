@@ -35,7 +35,7 @@ def test_command_line_beats_environment_beats_file(server):
 ENVIRONMENT = {
     "auto-swap": "off", "cache-disk": "64M", "memory": "2G", "pool": "64M", "parallel": "3", "wait-bound": "7", "stay-min": "3", "patience": "2",
     "cache-write-per-day": "5G", "origins": "https://a.example", "context": "2048", "kv": "f16", "threads": "2", "drain-timeout": "11",
-    "load-timeout": "77", "step-timeout": "88",
+    "load-timeout": "77", "step-timeout": "88", "token-gap": "5",
 }
 
 

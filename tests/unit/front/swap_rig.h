@@ -29,6 +29,7 @@ static struct rig {
     enum msg_type last;
     uint64_t last_op;
     char last_model[64];
+    uint32_t token_gap; /* of the last CONFIGURE */
     bool no_room;
     uint32_t percent;
     int backwards; /* times the percentage fell */
@@ -41,6 +42,7 @@ static inline void op_send(void *ctx, const struct msg *m) {
     rig.last = m->type;
     rig.last_op = rig.swap.op;
     if (m->type == MSG_TYPE_LOAD) snprintf(rig.last_model, sizeof rig.last_model, "%s", m->load.model);
+    if (m->type == MSG_TYPE_CONFIGURE) rig.token_gap = m->configure.token_gap;
 }
 static inline void op_kill(void *ctx, const char *why) {
     (void)ctx;
@@ -117,7 +119,7 @@ static inline void open_rig(void) {
     rig.a->measure = rig.b->measure =
         (struct admission_measure){.known = true, .weights_bytes = 100 * MB, .base_bytes_per_token = 1024};
     struct swap_settings settings = {
-        .load_timeout_ns = 10 * NS_PER_S, .step_timeout_ns = 5 * NS_PER_S, .parallel = 4};
+        .load_timeout_ns = 10 * NS_PER_S, .step_timeout_ns = 5 * NS_PER_S, .parallel = 4, .token_gap = 7};
     swap_init(&rig.swap, &OPS, rig.registry, &settings);
 }
 

@@ -87,6 +87,7 @@ START_TEST(defaults) {
     ck_assert_uint_eq(c->cache_disk_bytes, UINT64_C(20) << 30);
     ck_assert(c->memory_bytes > 0);
     ck_assert_uint_eq(c->parallel, 4);
+    ck_assert_uint_eq(c->token_gap, 3);
     ck_assert(c->auto_swap && !c->debug);
     ck_assert_int_eq(c->wait_bound_ns, 60 * NS_PER_S);
     ck_assert_int_eq(c->stay_min_ns, -1);
@@ -154,6 +155,7 @@ START_TEST(wrong_values_name_key_and_range) {
     bad("--port", "0x10", "--port", NULL, NULL);
     bad("--parallel", "0", "--parallel", "1..64", NULL);
     bad("--parallel", "2.5", "--parallel", "2.5", NULL);
+    bad("--token-gap", "1", "--token-gap", "2..100", NULL);
     bad("--kv", "q3", "--kv", "f16", "q4_0");
     bad("--cache-disk", "10X", "--cache-disk", "10X", "1M");
     bad("--cache-disk", "10", "--cache-disk", "1M", NULL);

@@ -27,6 +27,7 @@ START_TEST(hot_swap) {
     ck_assert_uint_eq(swap_percent(&rig.swap), 55);
     loaded();
     state(SWAP_CONFIGURING);
+    ck_assert_uint_eq(rig.token_gap, 7);
     configured();
     state(SWAP_SERVING);
     ck_assert_ptr_eq(rig.swap.seated, rig.b);

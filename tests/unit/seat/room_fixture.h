@@ -40,6 +40,7 @@ static inline void room_set_up(uint32_t window) {
     room->model = mem_strdup("a");
     room->pool = (struct block_pool){.n_blocks = 32, .n_free = 32, .n_seqs = 4, .context = 8192};
     room->parallel = 4;
+    step_budget_reset(&room->budget, 0, BATCH_TOKENS);
     room->cache_on = true;
 }
 

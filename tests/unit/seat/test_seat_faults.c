@@ -249,6 +249,10 @@ START_TEST(wrong_orders_are_refused) {
     configure.configure.pool_bytes = 10;
     client_op(c, &configure, MSG_TYPE_OP_FAILED);
     ck_assert_uint_eq(c->last.op_failed.err, ERR_MODEL_TOO_LARGE);
+    configure.configure = (struct msg_configure){
+        .op = 4, .pool_bytes = 64u << 20, .parallel = 1, .token_gap = TOKEN_GAP_MAX + 1};
+    client_op(c, &configure, MSG_TYPE_OP_FAILED);
+    ck_assert_uint_eq(c->last.op_failed.err, ERR_INVALID);
     ck_assert_uint_gt(client_configure(c, 64u << 20, 4)->n_blocks, 0);
     client_stop(c);
 }
