@@ -45,7 +45,8 @@ def tools():
 
 def conditions(runs):
     """One line about the machine and the run, to stand under a table."""
-    found = re.search(r"^model name\s*: (.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M) if os.path.exists("/proc/cpuinfo") else None
+    cpu = pathlib.Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)$", cpu.read_text(), re.M) if cpu.exists() else None
     return (f"{found[1] if found else os.uname().machine}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; engine {PIN}, "
             f"KV q8_0, flash attention, {THREADS} threads, no repack unless it is said; runs: {runs}")
 

@@ -84,7 +84,8 @@ def fake(folder):
 
 
 def bench_front(runs, quick):
-    """Requests a second through the front with an engine that costs nothing, and nginx with a body of the same size, in turns. Both write their log."""
+    """Requests a second through the front with an engine that costs nothing, and nginx with a body of the same size, in turns. Both
+    write their log."""
     if not shutil.which("wrk"):
         raise RuntimeError("wrk is missing: apt-get install wrk")
     ruler = shutil.which("nginx") or pathlib.Path("/usr/sbin/nginx").exists()

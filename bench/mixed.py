@@ -127,9 +127,9 @@ def bench_mixed(runs, quick):
           "|---|---|---|---|---|---|---|---|---|")
     for name, all_runs in found.items():
         for r in all_runs:
-            cut = r["done"] < r["turns"]
+            total = f"> {limit}" if r["done"] < r["turns"] else f"{r['total_s']:.0f}"
             at_least = ">= " if r["still_waiting"] else ""
-            print(f"| {name} | {r['done']} of {r['turns']} | {f'> {limit}' if cut else format(r['total_s'], '.0f')} s | {r['first_median_ms'] / 1e3:.1f} s "
+            print(f"| {name} | {r['done']} of {r['turns']} | {total} s | {r['first_median_ms'] / 1e3:.1f} s "
                   f"| {at_least}{r['first_p99_ms'] / 1e3:.1f} s | {at_least}{r['first_max_ms'] / 1e3:.1f} s | {r['generated']} "
                   f"| {r['cached']} of {r['read']} | {r['errors']} |")
     print(f"\n{len(agents)} agents, {len(agents[0].turns)} turns each, seed {SEED}, at most {limit} s a server.")
