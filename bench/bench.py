@@ -8,6 +8,7 @@ Writes bench/out/results.json and prints tables for docs/benchmarks.md. Ends wit
 """
 import argparse
 import json
+import signal
 import sys
 import traceback
 
@@ -36,6 +37,7 @@ def main():
     for name in args.stages:
         if name not in STAGES:
             parser.error(f"no stage is named {name}; there are {', '.join(STAGES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     out = ROOT / "bench" / "out"
     out.mkdir(exist_ok=True)
     path = out / ("quick.json" if args.quick else "results.json")

@@ -106,7 +106,7 @@ def bench_streams(runs, quick):
 
 def gaps(server, salt, n_long, n_undisturbed):
     """Two streams, undisturbed and then with a long prompt beside them; and the same sort of prompt alone."""
-    streams = [completion(server, 32, salt + i, 4000) for i in range(2)]
+    streams = [completion(server, 32, salt + i, 1500) for i in range(2)]
     for s in streams:
         s.until(8)
     began = time.monotonic()
