@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 
-from common import QWEN, SMOL, THREADS, Stream, delete, get, hotseat, metric, post, prompt_of, seat_of, spread
+from common import GEMMA, QWEN, SMOL, THREADS, Stream, delete, get, hotseat, metric, post, prompt_of, seat_of, spread
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -120,7 +120,7 @@ def bench_repack(runs, quick):
     """Load, prefill, decode and memory with and without repacked weights; after how many tokens of prompt the longer load has paid."""
     result, rows, pays = {}, [], []
     n_prompt, n_tokens = (100, 16) if quick else (640, 128)
-    for model in (SMOL,) if quick else (SMOL, QWEN):
+    for model in (GEMMA,) if quick else (SMOL, QWEN, GEMMA):
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             servers = {}
             for way in ("off", "on"):
