@@ -184,6 +184,7 @@ static void on_stats(struct front *f, struct msg_stats *s) {
     COUNT(WRITE_FAILURES, write_failures);
     COUNT(BLOCKS_EVICTED, evicted_blocks);
     COUNT(DECODE_CALLS, decode_calls);
+    COUNT(DECODE_CPU, decode_cpu_ns);
 #undef COUNT
     metrics_set(f->metrics, METRIC_MEMORY_SEAT, (int64_t)s->memory_bytes);
     metrics_set(f->metrics, METRIC_CELLS, s->cells);

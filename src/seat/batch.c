@@ -127,7 +127,9 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
 /* A step that repeats an aborted one can't be aborted, but is short: who cancels all the time must not stop the others. */
 static enum err decode(struct room *r) {
     atomic_store(&r->stats->decode_started_ns, r->aborted ? 0 : clock_now_ns());
+    int64_t used_ns = clock_thread_ns();
     enum err err = engine_decode(r->engine, r->items, r->n_items);
+    atomic_fetch_add(&r->stats->decode_cpu_ns, (uint64_t)(clock_thread_ns() - used_ns));
     atomic_store(&r->stats->decode_started_ns, 0);
     atomic_fetch_add(&r->stats->decode_calls, 1);
     return err;
