@@ -137,6 +137,7 @@ struct front {
     struct seat_process *seat;
     struct seat_process *leaving[8]; /* ended, not reaped */
     uint32_t n_leaving;
+    int64_t leaving_since_ns; /* the last one that began to */
     bool start_wanted; /* as soon as the last one is gone */
     bool first_seat_done;
     bool first_pending; /* the first model is being looked at or loaded */

@@ -27,6 +27,7 @@ void seat_leave(struct front *f, struct seat_process *p) {
         leaving_drop(f, 0);
     }
     f->leaving[f->n_leaving++] = p;
+    f->leaving_since_ns = f->now_ns;
 }
 
 /* A measuring seat holds no store, and its memory is no model's: nobody waits for its end. */
