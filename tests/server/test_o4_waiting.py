@@ -64,7 +64,7 @@ def check_comments(asked, rounds):
 def check_flat(figures, open_before, rounds):
     """While they wait nothing is added: a line of text kept for each would be 60 KB a round. (The second round finds the last buffers.)"""
     print([[f // KB if f > 10 * KB else f for f in figure] for figure in figures])
-    assert {f[1] for f in figures} == {open_before + N}, figures
+    assert all(N < f[1] <= open_before + N for f in figures), figures
     assert len({f[2] for f in figures}) == 1, figures
     if SLOW == 1:  # a sanitizer's shadow of the memory is no figure of the server
         for column in (0, 3):
@@ -91,7 +91,7 @@ def test_o4_a_thousand_connections_wait(server):
             await answers
             for i, a in enumerate(asked, first):
                 a.check(f"no. {i}")
-            await until(lambda: held(s)[1:3] == before[1:3], 20, "as many descriptors and threads as before")
+            await until(lambda: all(now <= then for now, then in zip(held(s)[1:3], before[1:3])), 20, f"no more descriptors and threads than {before}")
             check_comments(asked, rounds)
             check_flat(figures, before[1], rounds)
             return held(s)[0]
