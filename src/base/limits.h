@@ -29,7 +29,7 @@
 #define RESTORE_AHEAD_BLOCKS 8          /* blocks read ahead of the engine while a sequence is restored */
 #define SEQUENCES_MAX 256               /* libllama's LLAMA_MAX_SEQ */
 #define PARALLEL_MAX 64
-#define TOKEN_GAP_MAX 100
+#define TOKEN_GAP_MAX 100                  /* times an undisturbed token: past it prompts fill whole steps anyway */
 #define SWAP_HISTORY 32                    /* swaps that GET /admin/swap shows */
 #define EVENT_CLIENTS_MAX 64               /* open GET /admin/events */
 #define GGUF_KV_MAX 65536                  /* metadata pairs; real files have 20-60 */

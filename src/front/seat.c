@@ -305,7 +305,9 @@ static enum err op_plan(void *ctx, const struct model *m, struct admission *ret,
     return validate_plan(ctx, m, ret, why, why_size);
 }
 static void op_changed(void *ctx) {
-    front_update_readiness(ctx);
+    struct front *f = ctx;
+    if (f->swap.rolling_back) weights_ahead_end(f->ahead); /* the old model is read now */
+    front_update_readiness(f);
     events_swap(ctx);
 }
 static void op_ended(void *ctx, const struct swap_record *r) {

@@ -82,6 +82,7 @@ struct turns_input {
     /* For estimates only: */
     struct turns_work seated_work;
     uint32_t parallel;    /* requests that the seat takes at a time */
+    int64_t drain_ns;     /* the longest drain */
     int64_t swap_left_ns; /* of a swap under way; then the seated model is the one that comes */
 };
 

@@ -286,13 +286,13 @@ static void on_left(void *ctx, struct exchange *ex) {
     drop(s, ex, "left");
 }
 
-/* Every second from some monitors: no news. A probe that is refused is. */
+/* Every second from some monitors: no news. A probe that is refused or given up is. */
 static bool is_probe(const struct exchange *ex) {
     switch ((int)ex->match.route) {
     case ROUTE_HEALTH:
     case ROUTE_HEALTH_LIVE:
     case ROUTE_HEALTH_READY:
-    case ROUTE_METRICS: return ex->status < 400 || ex->status == 503;
+    case ROUTE_METRICS: return ex->status && (ex->status < 400 || ex->status == 503);
     default: return false;
     }
 }

@@ -117,7 +117,9 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
         t->left = follow_shortest(r, t) - t->seq->n_tokens;
     }
     if (!oldest || n == 0) return;
-    n -= grant(r, oldest, (n + OLDEST_PART - 1) / OLDEST_PART);
+    r->oldest_owed += n;
+    n -= grant(r, oldest, r->oldest_owed / OLDEST_PART);
+    r->oldest_owed %= OLDEST_PART;
     for (struct stream *t = NULL; n > 0 && (t = next_shortest(r, t));) n -= grant(r, t, n);
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state == STREAM_PREFILL && t->chunk > 0) join(r, t, t->chunk);
