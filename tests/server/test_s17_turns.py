@@ -23,12 +23,11 @@ DURATION_S, LOAD_MS, TOKENS, BOUND_S, DRAIN_S = (600, 1500, (40, 400), 15, 10) i
 # Growth a minute, of the front and of the seat. The first minute fills tables and touches pages that have an upper end.
 GROWTH_KB = (100, 150) if LONG else (1500, 6000)
 
-pytestmark = [pytest.mark.xdist_group("turns"), pytest.mark.timeout(3 * DURATION_S + 900), pytest.mark.first]
+pytestmark = [pytest.mark.timeout(3 * DURATION_S + 900), pytest.mark.first]
 KINDS = {"two": 2, "five": 5, "restless": 2}
-each = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def played(tmp_path_factory):
     """{kind: Played}, and what a quiet server says to the same prompts."""
     out, texts = {}, {}
@@ -60,21 +59,14 @@ def played(tmp_path_factory):
             p.server.kill()
 
 
-@each
-def test_s17_everybody_is_answered_with_the_right_text(played, kind):
-    played[0][kind].check_answers(played[1][kind])
-
-
-@each
-def test_s17_nobody_starves(played, kind):
-    played[0][kind].check_waits()
-
-
-@each
-def test_s17_swaps_are_few(played, kind):
-    played[0][kind].check_swaps()
-
-
-@each
-def test_o5_nothing_grows(played, kind):
-    played[0][kind].check_growth(*GROWTH_KB)
+def test_s17_o5_minutes_of_requests(played):
+    """One test, because what costs time is to play; all that is wrong is said at once."""
+    out, texts = played
+    wrong = []
+    for kind, p in out.items():
+        for check, arguments in ((p.check_answers, (texts[kind],)), (p.check_waits, ()), (p.check_swaps, ()), (p.check_growth, GROWTH_KB)):
+            try:
+                check(*arguments)
+            except AssertionError as e:
+                wrong.append(f"{kind}: {check.__name__}: {e}")
+    assert not wrong, "\n".join(wrong)
