@@ -16,7 +16,8 @@ def prepare_descriptors(n):
     """Room for n sockets here; gives back the limit as it was."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = n + OUR_DESCRIPTORS
-    assert hard == resource.RLIM_INFINITY or hard >= wanted, f"{n} connections need a hard limit of {wanted} descriptors (ulimit -Hn), not {hard}"
+    enough = hard == resource.RLIM_INFINITY or hard >= wanted
+    assert enough, f"{n} connections need a hard limit of {wanted} descriptors (ulimit -Hn), not {hard}"
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return soft, hard
@@ -86,7 +87,8 @@ class Crowd:
             body["stream_options"] = {"include_usage": True}
         data = json.dumps(body).encode()
         agent = f"X-Hotseat-Agent: {agent}\r\n" if agent else ""
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{agent}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        head = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{agent}Content-Type: application/json\r\n"
+                f"Content-Length: {len(data)}\r\n\r\n")
         writer = None
         self.open += 1
         try:

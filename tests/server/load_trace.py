@@ -165,8 +165,11 @@ class Played:
         def nominal(a):
             tokens = len(a.moves) if a.left else a.usage["completion_tokens"]
             return tokens * pace[a.model] + len(a.prompt) * read[a.model]
-        pace = {m: statistics.median(a.hotseat["decode_ms"] / a.hotseat["decode_tokens"] for a in self.whole if a.model == m) / 1000 for m in self.models}
-        read = {m: statistics.median(a.hotseat["prefill_ms"] / len(a.prompt) for a in self.whole if a.model == m) / 1000 for m in self.models}
+
+        def median(figure):
+            return {m: statistics.median(figure(a) for a in self.whole if a.model == m) / 1000 for m in self.models}
+        pace = median(lambda a: a.hotseat["decode_ms"] / a.hotseat["decode_tokens"])
+        read = median(lambda a: a.hotseat["prefill_ms"] / len(a.prompt))
         slower = statistics.median((a.ended - a.sent - a.waited) / nominal(a) for a in self.whole)
         return [nominal(a) * slower for a in self.asked]
 

@@ -35,8 +35,10 @@ class Killer:
                 await asyncio.wait_for(stop.wait(), EVERY_S)
                 return
             except TimeoutError:
-                os.kill(self.server.seat_pid(), signal.SIGKILL)
-                self.deaths.append(time.monotonic())
+                pid = self.server.seat_pid()
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    self.deaths.append(time.monotonic())
 
 
 def test_s13_load_while_the_seat_is_killed_every_5_s(server, models, tmp_path):
@@ -44,7 +46,7 @@ def test_s13_load_while_the_seat_is_killed_every_5_s(server, models, tmp_path):
     print(f"HOTSEAT_SEED={seed}")
     s = server(model="a", options=["--wait-bound", "3", "--stay-min", "1", "--drain-timeout", "1", "--pool", "32M"], log_level="info",
                env={"HOTSEAT_FAKE_STEP_US": STEP_US, "HOTSEAT_FAKE_LOAD_MS": 200, "HOTSEAT_FAKE_TOKEN_US": TOKEN_US})
-    trace = draw_trace(seed, ["a", "b"], DURATION_S, 1.5, (30, 200), sizes=(30, 300), leaving=0)
+    trace = draw_trace(seed, ["a", "b"], DURATION_S, 1.2, (30, 200), sizes=(30, 300), leaving=0)
     crowd, killer = Crowd(s), Killer(s)
 
     async def all_of_it():
@@ -67,14 +69,17 @@ def test_s13_load_while_the_seat_is_killed_every_5_s(server, models, tmp_path):
         return await others, lost
     asked, lost = asyncio.run(all_of_it())
     metrics, deaths = s.metrics(), killer.deaths
-    print(f"{len(asked)} requests in {max(a.ended for a in asked) - asked[0].sent:.0f} s, {len(deaths)} deaths, {metrics.sum('hotseat_streams_resubmitted_total'):.0f} went on after one, "
-          f"{sum(any(a.sent < d < a.ended for d in deaths) for a in asked)} lived through one")
-    assert len(deaths) >= DURATION_S / EVERY_S / 3 and metrics.sum("hotseat_seat_deaths_total") == len(deaths)
-    assert sum(a.sent < d < a.moves[-1] and a.moves[0] < d for a in asked if a.stream for d in deaths) >= 2, "nobody was hit in the middle"
+    hit = sum(any(a.sent < d < a.ended for d in deaths) for a in asked)
+    print(f"{len(asked)} requests in {max(a.ended for a in asked) - asked[0].sent:.0f} s, {len(deaths)} deaths, {hit} lived through one, "
+          f"{metrics.sum('hotseat_streams_resubmitted_total'):.0f} went on after one")
+    # (A process that was leaving anyway dies uncounted.)
+    assert DURATION_S / EVERY_S / 3 <= metrics.sum("hotseat_seat_deaths_total") <= len(deaths), deaths
+    assert sum(a.moves[0] < d < a.moves[-1] for a in asked if a.stream for d in deaths) >= 2, "nobody was hit in the middle"
     # The rule for the others, and nobody but that one fell under it.
     assert (lost.status, lost.error["code"], lost.text) == (500, "engine_died", ""), lost
     assert metrics.sum("hotseat_streams_lost_total") == 1
-    assert sum(lost.sent < d for d in deaths) >= 2 and min(lost.ended - d for d in deaths if d < lost.ended) < seconds(1), "at a death of its own"
+    before = [d for d in deaths if lost.sent < d < lost.ended]
+    assert len(before) >= 2 and lost.ended - before[-1] < seconds(1), "at a death of its own, which was not the first"
     quiet = Server(tmp_path / "quiet", models, log_level="warn").start()
     try:
         texts = asyncio.run(right_texts(quiet, asked))

@@ -91,7 +91,8 @@ def test_o4_a_thousand_connections_wait(server):
             await answers
             for i, a in enumerate(asked, first):
                 a.check(f"no. {i}")
-            await until(lambda: all(now <= then for now, then in zip(held(s)[1:3], before[1:3])), 20, f"no more descriptors and threads than {before}")
+            await until(lambda: all(now <= then for now, then in zip(held(s)[1:3], before[1:3])), 20,
+                        f"no more descriptors and threads than {before}")
             check_comments(asked, rounds)
             check_flat(figures, before[1], rounds)
             return held(s)[0]
