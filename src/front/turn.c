@@ -444,6 +444,7 @@ static void fail_queues(struct front *f, const struct swap_record *r) {
 }
 
 void turn_swap_ended(struct front *f, const struct swap_record *r) {
+    front_update_readiness(f); /* before the answers: who has one finds it there */
     count_swap(f, r);
     weights_ahead_end(f->ahead);
     f->last_swap = *r;

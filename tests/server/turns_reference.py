@@ -1,4 +1,4 @@
-"""docs/scheduling.md once more, in 50 lines, by somebody who has not seen the server's code: what S17 counts swaps against."""
+"""docs/scheduling.md once more, in 50 lines and without the server's code: what S17 counts swaps against."""
 from collections import deque
 
 STEP = 0.01
