@@ -94,25 +94,6 @@ START_TEST(background_gives_its_place_to_its_neighbours) {
 }
 END_TEST
 
-/* However old the background is: else one normal request would make a whole batch normal. */
-START_TEST(background_that_has_waited_long_goes_last_all_the_same) {
-    ready("step-timeout = 30\nstay-min = 600");
-    ask(1, "a", "hang");
-    ask(2, "a", "hang");
-    UNTIL(metric(METRIC_STREAMS_RUNNING) == 2);
-    for (uint64_t i = 3; i <= 6; i++) ask_with(i, "a", "n=2", PRIORITY_BACKGROUND, 0);
-    ask_with(7, "a", "n=2", PRIORITY_NORMAL, 0);
-    UNTIL(metric(METRIC_REQUESTS_WAITING) == 5);
-    front_cancel(rig.front, 1);
-    ck_assert_int_eq(ended(7).end, REPLY_DONE);
-    for (uint64_t i = 3; i <= 6; i++) {
-        ck_assert_int_eq(ended(i).end, REPLY_DONE);
-        ck_assert_int_gt(look(i).nth, look(7).nth);
-    }
-    close_front();
-}
-END_TEST
-
 START_TEST(who_is_too_late_is_told_and_its_work_ends) {
     ready("stay-min = 600\nwait-bound = 600\nstep-timeout = 30");
     ask_with(1, "a", "hang", PRIORITY_NORMAL, 200 * NS_PER_MS);
