@@ -221,9 +221,9 @@ static void waits_of_the_past(struct front *f) {
 
 static bool admin_step(struct front *f) {
     waits_of_the_past(f);
-    while (!swap_busy(&f->swap) && f->swap_waits.count) {
+    while (!swap_busy(&f->swap)) {
         struct swap_wait *w = LIST_ENTRY(list_first(&f->swap_waits), struct swap_wait, node);
-        if (!wait_step(f, w)) break;
+        if (!w || !wait_step(f, w)) break;
     }
     waits_of_the_past(f);
     return f->swap_waits.count > 0 || swap_busy(&f->swap);
