@@ -1,8 +1,8 @@
 #include "seat/disk_queue.h"
 
-#include "base/must.h"
-
 #include <string.h>
+
+#include "base/must.h"
 
 void disk_queue_init(struct disk_queue *q) {
     list_init(&q->jobs);
