@@ -182,7 +182,7 @@ END_TEST
 START_TEST(every_parameter_has_a_row_here) {
     for (int api = OPENAI_CHAT; api <= OPENAI_TEXT; api++) {
         size_t n;
-        const struct openai_param *params = openai_params((enum openai_api)api, &n);
+        const struct api_param *params = openai_params((enum openai_api)api, &n);
         for (size_t i = 0; i < n; i++) {
             bool found = false;
             for (size_t j = 0; j < ARRAY_LEN(ROWS); j++)
@@ -208,18 +208,18 @@ START_TEST(the_document_says_the_same) {
     size_t rows = 0, written = 0;
     for (int api = OPENAI_CHAT; api <= OPENAI_TEXT; api++) {
         size_t n;
-        const struct openai_param *params = openai_params((enum openai_api)api, &n);
+        const struct api_param *params = openai_params((enum openai_api)api, &n);
         rows += n;
         for (size_t i = 0; i < n; i++) {
             char row[512];
             snprintf(row, sizeof row, "| `%s` | %s | %s |\n", params[i].name,
-                     openai_rule_name(params[i].rule), params[i].text);
+                     api_rule_name(params[i].rule), params[i].text);
             ck_assert_msg(strstr(text, row), "docs/api.md lacks: %s", row);
         }
     }
-    for (int rule = OPENAI_HONOURED; rule <= OPENAI_NEUTRAL; rule++) {
+    for (int rule = API_HONOURED; rule <= API_NEUTRAL; rule++) {
         char cell[64];
-        snprintf(cell, sizeof cell, "` | %s | ", openai_rule_name((enum openai_rule)rule));
+        snprintf(cell, sizeof cell, "` | %s | ", api_rule_name((enum api_rule)rule));
         for (const char *p = text; (p = strstr(p, cell)); p++) written++;
     }
     ck_assert_uint_eq(rows, written);
