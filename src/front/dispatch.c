@@ -378,7 +378,9 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
 
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
-    t->model->service_ns += t->model->service_ns ? (t->served_ns - t->model->service_ns) / 8 : t->served_ns;
+    int64_t known_ns = t->model->service_ns;
+    if (!t->request->submit.count_only) /* those take no time: they would make the others' look short */
+        t->model->service_ns += known_ns ? (t->served_ns - known_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {
