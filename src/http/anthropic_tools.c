@@ -14,11 +14,12 @@ static bool has_tool(const struct json *tools, size_t n, const char *name) {
 static void copy_member(struct json_out *w, const char *key, const struct json *v) {
     AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
     if (!api_is_given(v)) return;
+    if (json_dump(v, &b) != ERR_OK) {
+        w->b->error = ERR_NOMEM; /* api_keep() says so */
+        return;
+    }
     json_key(w, key);
-    if (json_dump(v, &b) == ERR_OK && !b.error)
-        json_raw(w, b.data, b.size);
-    else
-        w->b->error = ERR_NOMEM;
+    json_raw(w, b.data, b.size);
 }
 
 static bool check_tool(struct api_reader *r, const char *path, const struct json *tool) {
