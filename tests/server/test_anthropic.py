@@ -2,6 +2,7 @@
 import json
 import time
 
+import anthropic
 import pytest
 from fakes import add, in_threads, long_text, running, seconds, wait_until
 from hotseat_harness import ApiError
@@ -374,3 +375,41 @@ def test_a_count_waits_for_its_model_and_may_be_too_long_for_it(server):
     with pytest.raises(ApiError) as e:
         s.post(COUNT, {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}).ok()
     assert e.value.status == 404
+
+
+def test_counts_do_not_make_others_look_short(server, models):
+    """How long a request takes in the seat is learned from those that are read and answered."""
+    add(models, "slow", step_us=5000)
+    s = server(model="slow", options=["--parallel", "1"])
+    ask(s, "[[len=400]]", model="slow")  # two seconds
+    for _ in range(40):
+        s.post(COUNT, {"model": "slow", "messages": [{"role": "user", "content": "x"}]}).ok()
+    busy = s.stream("slow", "[[len=500]]")
+    next(iter(busy))
+    waits = open_stream(s, "[[say:x]]", model="slow")
+    _, errors = in_threads([busy.read_all, waits.read_all])
+    assert errors == [None, None]
+    assert int(waits.comments[0][1].split("eta_ms=")[1]) > 500, waits.comments
+
+
+# ---- the official client, where no real model is needed ----
+
+def test_the_client_sees_errors_of_streams_and_passes_over_pings(server, models):
+    add(models, "slow", step_us=5000)
+    s = server(model="slow", options=["--patience", "0"])
+    hello = [{"role": "user", "content": "[[say:I will die]][[die]]"}]
+    with anthropic.Anthropic(base_url=s.url, api_key="none", max_retries=0) as client:
+        busy = s.stream("slow", "[[len=700]]")
+        next(iter(busy))
+        with client.messages.stream(model="a", max_tokens=50, messages=[{"role": "user", "content": "[[say:late]]"}]) as stream:
+            kinds = [e.type for e in stream]
+            assert kinds[0] == "message_start" and "ping" not in kinds and stream.get_final_text() == "late"
+        busy.read_all()
+        with pytest.raises(anthropic.APIStatusError) as e, client.messages.stream(model="a", max_tokens=50, messages=hello) as stream:
+            stream.until_done()
+        assert e.value.type == "api_error" and "died" in str(e.value)
+        with pytest.raises(anthropic.InternalServerError) as e:
+            client.messages.create(model="a", max_tokens=50, messages=hello)
+        assert e.value.type == "api_error" and e.value.request_id
+        beta = client.beta.messages.create(model="a", max_tokens=50, messages=[{"role": "user", "content": "[[say:beta]]"}], betas=["x-1"])
+        assert beta.content[0].text == "beta"
