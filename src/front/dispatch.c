@@ -417,9 +417,19 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
     if (!front_reply(f, r)) give_up(f, t);
 }
 
+static void name_stop(struct reply *r, const struct msg_strings *stops, uint32_t number) {
+    if (number == 0 || number > stops->n) return;
+    const struct msg_bytes *stop = &stops->items[number - 1];
+    r->stop.data =
+        mem_dup(stop->data, stop->size); /* without memory it has no name, but DONE says that there was one */
+    r->stop.size = r->stop.data ? stop->size : 0;
+}
+
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
-    t->model->service_ns += t->model->service_ns ? (t->served_ns - t->model->service_ns) / 8 : t->served_ns;
+    int64_t known_ns = t->model->service_ns;
+    if (!t->request->submit.count_only) /* those take no time: they would make the others' look short */
+        t->model->service_ns += known_ns ? (t->served_ns - known_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {
@@ -431,6 +441,7 @@ static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
             r->queue_ns = t->queue_ns;
             r->swap_ns = t->swap_ns;
             r->debug = f->config->debug && t->request->submit.debug;
+            name_stop(r, &t->request->submit.stops, m->stop);
             r->done = *m;
             *m = (struct msg_done){0}; /* its strings went along */
             if (t->submits > 1)

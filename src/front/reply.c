@@ -36,6 +36,7 @@ void reply_free(struct reply *r) {
     mem_free(r->text.data);
     mem_free(r->reasoning.data);
     mem_free(r->tool_calls.data);
+    mem_free(r->stop.data);
     mem_free(r->model);
     mem_free(r->agent);
     mem_free(r->error_text);

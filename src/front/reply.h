@@ -30,7 +30,8 @@ struct reply {
     /* DELTA */
     struct msg_bytes text, reasoning, tool_calls;
     /* DONE */
-    struct msg_done done; /* strings owned */
+    struct msg_done done;  /* strings owned */
+    struct msg_bytes stop; /* the stop string that ended it; empty: none */
     char *agent;
     int64_t queue_ns, swap_ns;
     bool debug;

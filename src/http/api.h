@@ -1,4 +1,4 @@
-/* api.h - what the readers of bodies (api_openai, api_admin) get and give. Plain data. Thread: the parse thread's, then
+/* api.h - what the readers of bodies (api_openai, api_anthropic, api_admin) get and give. Plain data. Thread: the parse thread's, then
  * handed to the net thread. */
 #ifndef HOTSEAT_HTTP_API_H
 #define HOTSEAT_HTTP_API_H
@@ -27,10 +27,12 @@ struct api_input { /* borrows */
 
 /* How the replies to a request become bytes. */
 enum answer_kind {
-    ANSWER_JSON,   /* one REPLY_JSON */
-    ANSWER_EVENTS, /* SSE of REPLY_EVENT */
-    ANSWER_CHAT,   /* OpenAI's chat completion */
-    ANSWER_TEXT    /* OpenAI's text completion */
+    ANSWER_JSON,    /* one REPLY_JSON */
+    ANSWER_EVENTS,  /* SSE of REPLY_EVENT */
+    ANSWER_CHAT,    /* OpenAI's chat completion */
+    ANSWER_TEXT,    /* OpenAI's text completion */
+    ANSWER_MESSAGE, /* Anthropic's message */
+    ANSWER_COUNT    /* Anthropic's count of tokens */
 };
 struct answer_plan {
     enum answer_kind kind;
@@ -55,6 +57,7 @@ void api_parsed_free(struct api_parsed *p); /* a zeroed one is fine */
 
 /* Reads one body. Every failure is in ret->error, with the place and what would be right; *ret is to be freed always. */
 void api_openai_read(const struct api_input *in, struct api_parsed *ret);
+void api_anthropic_read(const struct api_input *in, struct api_parsed *ret);
 void api_admin_read(const struct api_input *in, struct api_parsed *ret);
 
 /* Sets the error, once: the first one stays. Always false, so that a reader can `return api_fail(...)`. path NULL or "":

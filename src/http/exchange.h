@@ -40,7 +40,7 @@ struct exchange_head {
     bool bad_name; /* a header's name holds what no name may hold: proxies might read another header */
 };
 
-struct openai_answer;
+struct answer;
 
 struct exchange {
     struct list_node node;
@@ -79,7 +79,8 @@ struct exchange {
     char request_id[REQUEST_ID_BYTES_MAX + 1];
     struct route_match match;
     struct answer_plan plan;
-    struct openai_answer *answer;
+    enum error_shape error_shape;
+    struct answer *answer;
     bool posted;       /* the front owes a last reply: it is told when the client has left */
     bool entered;      /* it is in the seat, or an event stream: what is said in silence depends on it */
     bool event_client; /* counted in the server's number of open event streams */

@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "http/http_error.h"
 #include "http/ident.h"
 #include "http/net_linger.h"
 #include "http/net_poll.h"
@@ -227,17 +226,26 @@ static enum MHD_Result queue_answer(struct net *n, struct exchange *ex) {
     return queued ? MHD_YES : MHD_NO;
 }
 
+void net_error_body(const struct exchange *ex, const struct http_error *e, struct buf *out) {
+    struct http_error shaped = *e;
+    shaped.shape = ex->error_shape;
+    shaped.request_id = ex->request_id;
+    http_error_body(&shaped, out);
+}
+
 /* An answer where the library lets us give none: while a body is being received, or where it would answer itself. The
  * bytes go out raw, in one piece, and our direction is closed, so that the library ends the connection. */
 static void answer_raw(struct net *n, struct exchange *ex, const struct http_error *e) {
     AUTO(buf_free) struct buf body = BUF(4096);
     AUTO(buf_free) struct buf all = BUF(8192);
     int status = http_error_status(e);
-    http_error_body(e, &body);
+    net_error_body(ex, e, &body);
     buf_printf(&all,
                "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-               "X-Request-ID: %s\r\nConnection: close\r\n\r\n",
+               "X-Request-ID: %s\r\n",
                status, MHD_get_reason_phrase_for((unsigned)status), body.size, ex->request_id);
+    if (ex->error_shape == ERROR_ANTHROPIC) buf_printf(&all, "request-id: %s\r\n", ex->request_id);
+    buf_puts(&all, "Connection: close\r\n\r\n");
     buf_put(&all, body.data, body.size);
     net_linger_add(&n->linger, ex->fd);
     if (!body.error && !all.error) (void)send(ex->fd, all.data, all.size, MSG_NOSIGNAL | MSG_DONTWAIT);

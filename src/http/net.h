@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "http/exchange.h"
+#include "http/http_error.h"
 #include "http/listen.h"
 
 struct net;
@@ -51,6 +52,8 @@ struct list *net_exchanges(struct net *n);
 
 /* A header of the answer, before it begins. name is static; value is copied, with control characters replaced. */
 void net_header(struct exchange *ex, const char *name, const char *value);
+/* e as the body of an answer, in the shape that ex's path asks for; appended to out. */
+void net_error_body(const struct exchange *ex, const struct http_error *e, struct buf *out);
 /* The whole answer. Takes body's memory (NULL: no body). content_type is static. */
 void net_answer(struct net *n, struct exchange *ex, int status, const char *content_type, struct buf *body);
 void net_stream_begin(struct net *n, struct exchange *ex, const char *content_type);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "http/answer_parts.h"
 #include "http/sse.h"
 
 struct tool_call {
@@ -74,12 +75,6 @@ static const char *finish_name(uint32_t finish) {
     }
 }
 
-static void write_ms(struct json_out *w, const char *key, int64_t ns) {
-    json_key(w, key);
-    int64_t us = ns / NS_PER_US; /* finer is noise */
-    json_f64(w, (double)us / 1000.0);
-}
-
 static void write_usage(struct json_out *w, const struct reply *r) {
     json_key(w, "usage");
     json_obj(w);
@@ -95,43 +90,6 @@ static void write_usage(struct json_out *w, const struct reply *r) {
     json_u64(w, r->done.cached_tokens);
     json_end(w);
     json_end(w);
-}
-
-static void write_hotseat(const struct openai_answer *a, struct json_out *w, const struct reply *r) {
-    const struct msg_done *d = &r->done;
-    json_key(w, "hotseat");
-    json_obj(w);
-    json_key(w, "model");
-    json_str(w, a->model ? a->model : "");
-    json_key(w, "agent");
-    json_str(w, r->agent && r->agent[0] ? r->agent : NULL);
-    write_ms(w, "queue_ms", r->queue_ns);
-    write_ms(w, "swap_ms", r->swap_ns);
-    write_ms(w, "restore_ms", d->restore_ns);
-    write_ms(w, "prefill_ms", d->prefill_ns);
-    json_key(w, "prefill_tokens");
-    json_u64(w, d->prefill_tokens);
-    write_ms(w, "first_token_ms", d->first_token_ns);
-    write_ms(w, "decode_ms", d->decode_ns);
-    json_key(w, "decode_tokens");
-    json_u64(w, d->decode_tokens);
-    if (r->debug) {
-        json_key(w, "debug");
-        json_obj(w);
-        json_key(w, "first_logits_xxh3");
-        json_str(w, d->first_logits_xxh3 ? d->first_logits_xxh3 : "");
-        json_key(w, "kv_xxh3");
-        json_str(w, d->kv_xxh3 ? d->kv_xxh3 : "");
-        json_key(w, "decoded_tokens");
-        json_u64(w, d->decoded_tokens);
-        json_end(w);
-    }
-    json_end(w);
-}
-
-static void write_bytes(struct json_out *w, const char *key, const struct buf *b) {
-    json_key(w, key);
-    json_strn(w, b->data ? (const char *)b->data : "", b->size);
 }
 
 /* ---- streams ---- */
@@ -214,7 +172,7 @@ static void put_usage_chunk(const struct openai_answer *a, const struct reply *r
     json_arr(&w);
     json_end(&w);
     write_usage(&w, r);
-    write_hotseat(a, &w, r);
+    answer_write_hotseat(&w, a->model, r);
     json_end(&w);
     if (b.error)
         out->error = out->error ? out->error : b.error;
@@ -247,24 +205,16 @@ static enum err stream_take(struct openai_answer *a, const struct reply *r, stru
 
 /* ---- whole answers ---- */
 
-/* A later piece of a tool call has its index and more arguments; the first one has id and name too. */
-static enum err add_tool_call(struct openai_answer *a, const struct json *piece) {
-    int64_t index = json_int(json_get(piece, "index"), -1);
-    const struct json *function = json_get(piece, "function");
-    const char *id = json_string(json_get(piece, "id"), NULL);
-    const char *name = json_string(json_get(function, "name"), NULL);
-    size_t size = 0;
-    const char *arguments = json_string(json_get(function, "arguments"), &size);
-    if (index < 0 || index > a->n_calls || index >= TOOLS_MAX) return ERR_PROTOCOL;
+static enum err add_tool_call(struct openai_answer *a, const struct tool_piece *piece) {
     if (!a->calls && !(a->calls = mem_array(TOOLS_MAX, sizeof *a->calls))) return ERR_NOMEM;
-    struct tool_call *call = &a->calls[index];
-    if (index == a->n_calls) {
+    struct tool_call *call = &a->calls[piece->index];
+    if (piece->index == a->n_calls) {
         call->arguments = BUF(ANSWER_BYTES_MAX);
         a->n_calls++;
     }
-    if (id && !call->id && !(call->id = mem_strdup(id))) return ERR_NOMEM;
-    if (name && !call->name && !(call->name = mem_strdup(name))) return ERR_NOMEM;
-    if (arguments) buf_put(&call->arguments, arguments, size);
+    if (piece->id && !call->id && !(call->id = mem_strdup(piece->id))) return ERR_NOMEM;
+    if (piece->name && !call->name && !(call->name = mem_strdup(piece->name))) return ERR_NOMEM;
+    if (piece->arguments) buf_put(&call->arguments, piece->arguments, piece->arguments_size);
     return call->arguments.error;
 }
 
@@ -273,15 +223,14 @@ static enum err collect(struct openai_answer *a, const struct reply *r) {
     if (r->reasoning.size) buf_put(&a->reasoning, r->reasoning.data, r->reasoning.size);
     if (a->text.error) return a->text.error;
     if (a->reasoning.error) return a->reasoning.error;
-    if (r->tool_calls.size == 0) return ERR_OK;
-    struct json_error where;
-    AUTO(json_freep) struct json *pieces = json_read(r->tool_calls.data, r->tool_calls.size, &where);
-    if (json_type(pieces) != JSON_ARRAY) return ERR_PROTOCOL;
-    for (size_t i = 0; i < json_count(pieces); i++) {
-        enum err err = add_tool_call(a, json_at(pieces, i));
-        if (err) return err;
+    AUTO(json_freep) struct json *pieces = NULL;
+    enum err err = tool_pieces_read(r, &pieces);
+    for (size_t i = 0; i < json_count(pieces) && !err; i++) {
+        struct tool_piece piece;
+        err = tool_piece_at(pieces, i, a->n_calls, &piece);
+        if (!err) err = add_tool_call(a, &piece);
     }
-    return ERR_OK;
+    return err;
 }
 
 static void write_tool_calls(const struct openai_answer *a, struct json_out *w) {
@@ -298,7 +247,7 @@ static void write_tool_calls(const struct openai_answer *a, struct json_out *w) 
         json_obj(w);
         json_key(w, "name");
         json_str(w, call->name ? call->name : "");
-        write_bytes(w, "arguments", &call->arguments);
+        answer_write_bytes(w, "arguments", &call->arguments);
         json_end(w);
         json_end(w);
     }
@@ -314,11 +263,11 @@ static void write_message(const struct openai_answer *a, struct json_out *w) {
         json_key(w, "content");
         json_null(w);
     } else {
-        write_bytes(w, "content", &a->text);
+        answer_write_bytes(w, "content", &a->text);
     }
     json_key(w, "refusal");
     json_null(w);
-    if (a->reasoning.size) write_bytes(w, "reasoning_content", &a->reasoning);
+    if (a->reasoning.size) answer_write_bytes(w, "reasoning_content", &a->reasoning);
     if (a->n_calls > 0) write_tool_calls(a, w);
     json_end(w);
 }
@@ -335,7 +284,7 @@ static void put_whole(const struct openai_answer *a, const struct reply *r, stru
     if (chat)
         write_message(a, &w);
     else
-        write_bytes(&w, "text", &a->text);
+        answer_write_bytes(&w, "text", &a->text);
     json_key(&w, "logprobs");
     json_null(&w);
     json_key(&w, "finish_reason");
@@ -343,7 +292,7 @@ static void put_whole(const struct openai_answer *a, const struct reply *r, stru
     json_end(&w);
     json_end(&w);
     write_usage(&w, r);
-    write_hotseat(a, &w, r);
+    answer_write_hotseat(&w, a->model, r);
     json_end(&w);
 }
 

@@ -22,15 +22,11 @@ static enum role role_of(const char *s) {
     return ROLE_NONE;
 }
 
-static bool is_given(const struct json *v) {
-    return v && json_type(v) != JSON_NULL;
-}
-
 /* One part's text, or NULL with the error set. */
-static const char *part_text(struct openai_reader *r, const char *path, const struct json *part,
-                             enum role role, size_t *ret_size) {
+static const char *part_text(struct api_reader *r, const char *path, const struct json *part, enum role role,
+                             size_t *ret_size) {
     char at[API_PATH_BYTES];
-    const char *type = openai_type_of(r, path, part);
+    const char *type = api_type_of(r, path, part);
     if (!type) return NULL;
     bool refusal = strcmp(type, "refusal") == 0 && role == ROLE_ASSISTANT;
     if (strcmp(type, "text") != 0 && !refusal) {
@@ -39,7 +35,7 @@ static const char *part_text(struct openai_reader *r, const char *path, const st
                        "'%.40s' is not supported; models here read text: send 'text'", type);
         return NULL;
     }
-    openai_ignored_others(r, path, part, (const char *const[]){"type", type, NULL});
+    api_ignored_others(r, path, part, (const char *const[]){"type", type, NULL});
     api_path(at, "%s.%s", path, type);
     const struct json *text = json_get(part, type);
     const char *s = json_string(text, ret_size);
@@ -49,8 +45,8 @@ static const char *part_text(struct openai_reader *r, const char *path, const st
     return s;
 }
 
-static bool write_parts(struct openai_reader *r, struct json_out *w, const char *path,
-                        const struct json *parts, enum role role) {
+static bool write_parts(struct api_reader *r, struct json_out *w, const char *path, const struct json *parts,
+                        enum role role) {
     AUTO(buf_free) struct buf joined = BUF(BODY_BYTES_MAX);
     size_t n = json_count(parts);
     if (n == 0) return api_fail(r->error, ERR_INVALID, path, "must have at least one part");
@@ -68,7 +64,7 @@ static bool write_parts(struct openai_reader *r, struct json_out *w, const char 
     return true;
 }
 
-static bool write_content(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_content(struct api_reader *r, struct json_out *w, const char *path,
                           const struct json *message, enum role role) {
     char at[API_PATH_BYTES];
     const struct json *content = json_get(message, "content");
@@ -81,7 +77,7 @@ static bool write_content(struct openai_reader *r, struct json_out *w, const cha
         return true;
     }
     if (json_type(content) == JSON_ARRAY) return write_parts(r, w, at, content, role);
-    if (is_given(content))
+    if (api_is_given(content))
         return api_fail(r->error, ERR_INVALID, at, "must be a string or an array of text parts, not %s",
                         json_type_name(json_type(content)));
     if (role != ROLE_ASSISTANT)
@@ -99,27 +95,20 @@ static bool write_content(struct openai_reader *r, struct json_out *w, const cha
 }
 
 /* The string member key of an object, required; written under the same key. */
-static bool write_string(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_string(struct api_reader *r, struct json_out *w, const char *path,
                          const struct json *object, const char *key) {
-    char at[API_PATH_BYTES];
     size_t size = 0;
-    const struct json *v = json_get(object, key);
-    const char *s = json_string(v, &size);
-    if (!s) {
-        api_path(at, "%s.%s", path, key);
-        return v ? api_fail(r->error, ERR_INVALID, at, "must be a string, not %s",
-                            json_type_name(json_type(v)))
-                 : api_fail(r->error, ERR_INVALID, at, "is missing");
-    }
+    const char *s = api_text_of(r, path, object, key, &size);
+    if (!s) return false;
     json_key(w, key);
     json_strn(w, s, size);
     return true;
 }
 
-static bool write_tool_call(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_tool_call(struct api_reader *r, struct json_out *w, const char *path,
                             const struct json *call) {
     char at[API_PATH_BYTES];
-    const char *type = openai_type_of(r, path, call);
+    const char *type = api_type_of(r, path, call);
     if (!type) return false;
     if (strcmp(type, "function") != 0) {
         api_path(at, "%s.type", path);
@@ -129,8 +118,8 @@ static bool write_tool_call(struct openai_reader *r, struct json_out *w, const c
     api_path(at, "%s.function", path);
     if (json_type(function) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, at, "must be an object with name and arguments");
-    openai_ignored_others(r, path, call, (const char *const[]){"id", "type", "function", NULL});
-    openai_ignored_others(r, at, function, (const char *const[]){"name", "arguments", NULL});
+    api_ignored_others(r, path, call, (const char *const[]){"id", "type", "function", NULL});
+    api_ignored_others(r, at, function, (const char *const[]){"name", "arguments", NULL});
     json_obj(w);
     if (!write_string(r, w, path, call, "id")) return false;
     json_key(w, "type");
@@ -144,13 +133,11 @@ static bool write_tool_call(struct openai_reader *r, struct json_out *w, const c
     return true;
 }
 
-static bool write_tool_calls(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_tool_calls(struct api_reader *r, struct json_out *w, const char *path,
                              const struct json *calls) {
     char at[API_PATH_BYTES];
     api_path(at, "%s.tool_calls", path);
-    if (json_type(calls) != JSON_ARRAY)
-        return api_fail(r->error, ERR_INVALID, at, "must be an array, not %s",
-                        json_type_name(json_type(calls)));
+    if (!api_take_array(r, at, calls)) return false;
     if (json_count(calls) > TOOLS_MAX)
         return api_fail(r->error, ERR_INVALID, at, "has %zu calls; at most %d are taken", json_count(calls),
                         TOOLS_MAX);
@@ -167,16 +154,16 @@ static bool write_tool_calls(struct openai_reader *r, struct json_out *w, const 
 
 /* Whether a member is read elsewhere, or says nothing: an answer's own members come back with every turn, empty ones too. */
 static bool is_silent(const struct json *message, const char *key, const struct json *v, enum role role) {
-    if (!is_given(v) || strcmp(key, "role") == 0 || strcmp(key, "content") == 0) return true;
+    if (!api_is_given(v) || strcmp(key, "role") == 0 || strcmp(key, "content") == 0) return true;
     if (strcmp(key, "tool_calls") == 0) return true;
     if (strcmp(key, "tool_call_id") == 0) return role == ROLE_TOOL;
     if (strcmp(key, "refusal") == 0) /* stands for a content that is not there */
-        return role == ROLE_ASSISTANT && !is_given(json_get(message, "content")) && json_string(v, NULL);
+        return role == ROLE_ASSISTANT && !api_is_given(json_get(message, "content")) && json_string(v, NULL);
     return strcmp(key, "annotations") == 0 && json_type(v) == JSON_ARRAY && json_count(v) == 0;
 }
 
 /* What stands in a message besides role and content. */
-static bool write_members(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_members(struct api_reader *r, struct json_out *w, const char *path,
                           const struct json *message, enum role role) {
     char at[API_PATH_BYTES];
     void *iter = NULL;
@@ -190,32 +177,26 @@ static bool write_members(struct openai_reader *r, struct json_out *w, const cha
         } else if (strcmp(key, "audio") == 0 || strcmp(key, "function_call") == 0) {
             return api_fail(r->error, ERR_UNSUPPORTED, at, "is not supported; leave it out or send null");
         } else {
-            openai_ignored(r, at);
+            api_ignored(r, at);
         }
     }
     const struct json *calls = json_get(message, "tool_calls");
-    if (is_given(calls) && role != ROLE_ASSISTANT) {
+    if (api_is_given(calls) && role != ROLE_ASSISTANT) {
         api_path(at, "%s.tool_calls", path);
         return api_fail(r->error, ERR_INVALID, at, "only an assistant's message has tool calls");
     }
-    if (is_given(calls) && !write_tool_calls(r, w, path, calls)) return false;
+    if (api_is_given(calls) && !write_tool_calls(r, w, path, calls)) return false;
     return role != ROLE_TOOL || write_string(r, w, path, message, "tool_call_id");
 }
 
-static bool write_message(struct openai_reader *r, struct json_out *w, const char *path,
+static bool write_message(struct api_reader *r, struct json_out *w, const char *path,
                           const struct json *message) {
     static const char *const WRITTEN[] = {"system", "user", "assistant", "tool"};
     char at[API_PATH_BYTES];
-    if (json_type(message) != JSON_OBJECT)
-        return api_fail(r->error, ERR_INVALID, path, "must be an object, not %s",
-                        json_type_name(json_type(message)));
-    const struct json *v = json_get(message, "role");
-    const char *name = json_string(v, NULL);
+    if (!api_take_object(r, path, message)) return false;
+    const char *name = api_text_of(r, path, message, "role", NULL);
+    if (!name) return false;
     api_path(at, "%s.role", path);
-    if (!name)
-        return v ? api_fail(r->error, ERR_INVALID, at, "must be a string, not %s",
-                            json_type_name(json_type(v)))
-                 : api_fail(r->error, ERR_INVALID, at, "is missing");
     enum role role = role_of(name);
     if (role == ROLE_NONE)
         return api_fail(r->error, ERR_INVALID, at,
@@ -228,11 +209,9 @@ static bool write_message(struct openai_reader *r, struct json_out *w, const cha
     return true;
 }
 
-bool openai_read_messages(struct openai_reader *r, const char *name, const struct json *v) {
+bool openai_read_messages(struct api_reader *r, const char *name, const struct json *v) {
     size_t n = json_count(v);
-    if (json_type(v) != JSON_ARRAY)
-        return api_fail(r->error, ERR_INVALID, name, "must be an array, not %s",
-                        json_type_name(json_type(v)));
+    if (!api_take_array(r, name, v)) return false;
     if (n == 0) return api_fail(r->error, ERR_INVALID, name, "must have at least one message");
     if (n > MESSAGES_MAX)
         return api_fail(r->error, ERR_INVALID, name, "has %zu messages; at most %d are taken", n,
@@ -247,5 +226,5 @@ bool openai_read_messages(struct openai_reader *r, const char *name, const struc
         if (!write_message(r, &w, path, json_at(v, i))) return false;
     }
     json_end(&w);
-    return openai_keep(r, &b, &r->request->submit.messages);
+    return api_keep(r, &b, &r->request->submit.messages);
 }

@@ -1,17 +1,8 @@
-/* openai_tools.c - tools, tool_choice and response_format of a chat. The names of functions follow OpenAI's rule:
- * 1 to 64 letters, digits, '_' and '-'. */
-#include <stdio.h>
+/* openai_tools.c - tools, tool_choice and response_format of a chat. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "http/api_openai.h"
-
-#define FUNCTION_NAME_BYTES_MAX 64
-
-static bool function_name_ok(const char *s, size_t size) {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-    return size >= 1 && size <= FUNCTION_NAME_BYTES_MAX && strspn(s, allowed) == size;
-}
 
 static const struct json *function_name(const struct json *tool) {
     return json_get(json_get(tool, "function"), "name");
@@ -25,18 +16,16 @@ static bool has_function(const struct json *tools, size_t n, const char *name) {
     return false;
 }
 
-static bool check_function(struct openai_reader *r, const char *path, const struct json *function) {
+static bool check_function(struct api_reader *r, const char *path, const struct json *function) {
     char at[API_PATH_BYTES];
     size_t size = 0;
     const char *name = json_string(json_get(function, "name"), &size);
     const struct json *description = json_get(function, "description");
     const struct json *parameters = json_get(function, "parameters");
     const struct json *strict = json_get(function, "strict");
-    if (json_type(function) != JSON_OBJECT)
-        return api_fail(r->error, ERR_INVALID, path, "must be an object, not %s",
-                        json_type_name(json_type(function)));
+    if (!api_take_object(r, path, function)) return false;
     api_path(at, "%s.name", path);
-    if (!name || !function_name_ok(name, size))
+    if (!name || !api_function_name_ok(name, size))
         return api_fail(r->error, ERR_INVALID, at, "must be 1 to 64 letters, digits, '_' or '-'");
     api_path(at, "%s.description", path);
     if (description && json_type(description) != JSON_NULL && json_type(description) != JSON_STRING)
@@ -52,11 +41,9 @@ static bool check_function(struct openai_reader *r, const char *path, const stru
     return true;
 }
 
-bool openai_read_tools(struct openai_reader *r, const char *name, const struct json *v) {
+bool openai_read_tools(struct api_reader *r, const char *name, const struct json *v) {
     size_t n = json_count(v);
-    if (json_type(v) != JSON_ARRAY)
-        return api_fail(r->error, ERR_INVALID, name, "must be an array, not %s",
-                        json_type_name(json_type(v)));
+    if (!api_take_array(r, name, v)) return false;
     if (n > TOOLS_MAX)
         return api_fail(r->error, ERR_INVALID, name, "has %zu tools; at most %d are taken", n, TOOLS_MAX);
     if (n == 0) return true;
@@ -64,7 +51,7 @@ bool openai_read_tools(struct openai_reader *r, const char *name, const struct j
         char path[API_PATH_BYTES], at[API_PATH_BYTES];
         const struct json *tool = json_at(v, i);
         api_path(path, "%s[%zu]", name, i);
-        const char *type = openai_type_of(r, path, tool);
+        const char *type = api_type_of(r, path, tool);
         if (!type) return false;
         api_path(at, "%s.type", path);
         if (strcmp(type, "function") != 0)
@@ -76,79 +63,57 @@ bool openai_read_tools(struct openai_reader *r, const char *name, const struct j
             return api_fail(r->error, ERR_INVALID, at, "has the name of another tool");
     }
     AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
-    if (json_dump(v, &b) != ERR_OK) return api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
-    return openai_keep(r, &b, &r->request->submit.tools);
+    if (json_dump(v, &b) != ERR_OK) return api_no_memory(r, name);
+    return api_keep(r, &b, &r->request->submit.tools);
 }
 
-static bool set_choice(struct openai_reader *r, const char *name, const char *choice) {
-    mem_free(r->request->submit.tool_choice);
-    r->request->submit.tool_choice = mem_strdup(choice);
-    return r->request->submit.tool_choice ? true
-                                          : api_fail(r->error, ERR_NOMEM, name, "%s", err_text(ERR_NOMEM));
-}
-
-bool openai_read_tool_choice(struct openai_reader *r, const char *name, const struct json *v) {
+bool openai_read_tool_choice(struct api_reader *r, const char *name, const struct json *v) {
     static const char *const WORDS[] = {"none", "auto", "required"};
     bool tools = r->request->submit.tools.size > 0;
     const char *word = json_string(v, NULL);
     for (size_t i = 0; word && i < ARRAY_LEN(WORDS); i++) {
         if (strcmp(word, WORDS[i]) != 0) continue;
         if (!tools && i == 2) return api_fail(r->error, ERR_INVALID, name, "'required' needs tools");
-        return set_choice(r, name, word);
+        return api_choose_word(r, name, word);
     }
     if (word)
         return api_fail(r->error, ERR_INVALID, name, "'%.40s' is not known; send none, auto or required",
                         word);
-    const char *type = openai_type_of(r, name, v);
+    const char *type = api_type_of(r, name, v);
     if (!type) return false;
     if (strcmp(type, "function") != 0)
         return api_fail(r->error, ERR_UNSUPPORTED, "tool_choice.type",
                         "'%.40s' is not supported; only 'function' is", type);
     size_t size = 0;
     const char *function = json_string(json_get(json_get(v, "function"), "name"), &size);
-    if (!function || !function_name_ok(function, size))
+    if (!function || !api_function_name_ok(function, size))
         return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "must name one of the tools");
-    openai_ignored_others(r, name, v, (const char *const[]){"type", "function", NULL});
-    openai_ignored_others(r, "tool_choice.function", json_get(v, "function"),
-                          (const char *const[]){"name", NULL});
+    api_ignored_others(r, name, v, (const char *const[]){"type", "function", NULL});
+    api_ignored_others(r, "tool_choice.function", json_get(v, "function"),
+                       (const char *const[]){"name", NULL});
     const struct json *all = json_get(r->root, "tools");
     if (!tools || !has_function(all, json_count(all), function))
         return api_fail(r->error, ERR_INVALID, "tool_choice.function.name", "no tool has the name '%s'",
                         function);
-    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
-        if (strcmp(function, WORDS[i]) == 0)
-            return api_fail(
-                r->error, ERR_UNSUPPORTED, "tool_choice.function.name",
-                "a function of this name can't be chosen by name: the word has a meaning of its own");
-    return set_choice(r, name, function);
-}
-
-static bool keep_schema(struct openai_reader *r, const char *path, const struct json *schema) {
-    AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
-    if (json_type(schema) != JSON_OBJECT)
-        return api_fail(r->error, ERR_INVALID, path, "must be an object (a JSON schema), not %s",
-                        json_type_name(json_type(schema)));
-    if (json_dump(schema, &b) != ERR_OK)
-        return api_fail(r->error, ERR_NOMEM, path, "%s", err_text(ERR_NOMEM));
-    return openai_keep(r, &b, &r->request->submit.json_schema);
+    return api_choose_function(r, "tool_choice.function.name", function);
 }
 
 /* {"type": "json_object"}: any object; with a `schema` beside it, as some servers take it, one that matches. */
-static bool read_json_object(struct openai_reader *r, const char *name, const struct json *v) {
+static bool read_json_object(struct api_reader *r, const char *name, const struct json *v) {
     AUTO(buf_free) struct buf b = BUF(16);
     const struct json *schema = json_get(v, "schema");
-    openai_ignored_others(r, name, v, (const char *const[]){"type", "schema", NULL});
-    if (schema && json_type(schema) != JSON_NULL) return keep_schema(r, "response_format.schema", schema);
+    api_ignored_others(r, name, v, (const char *const[]){"type", "schema", NULL});
+    if (schema && json_type(schema) != JSON_NULL) return api_keep_schema(r, "response_format.schema", schema);
     buf_puts(&b, "{}");
-    return openai_keep(r, &b, &r->request->submit.json_schema);
+    return api_keep(r, &b, &r->request->submit.json_schema);
 }
 
-bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v) {
-    const char *type = openai_type_of(r, name, v);
+bool openai_read_response_format(struct api_reader *r, const char *name, const struct json *v) {
+    const char *type = api_type_of(r, name, v);
     if (!type) return false;
     if (strcmp(type, "json_object") == 0) return read_json_object(r, name, v);
     if (strcmp(type, "text") == 0) {
-        openai_ignored_others(r, name, v, (const char *const[]){"type", NULL});
+        api_ignored_others(r, name, v, (const char *const[]){"type", NULL});
         return true;
     }
     if (strcmp(type, "json_schema") != 0)
@@ -158,8 +123,8 @@ bool openai_read_response_format(struct openai_reader *r, const char *name, cons
     if (json_type(outer) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, "response_format.json_schema",
                         "must be an object with name and schema");
-    openai_ignored_others(r, name, v, (const char *const[]){"type", "json_schema", NULL});
-    openai_ignored_others(r, "response_format.json_schema", outer,
-                          (const char *const[]){"name", "description", "strict", "schema", NULL});
-    return keep_schema(r, "response_format.json_schema.schema", json_get(outer, "schema"));
+    api_ignored_others(r, name, v, (const char *const[]){"type", "json_schema", NULL});
+    api_ignored_others(r, "response_format.json_schema", outer,
+                       (const char *const[]){"name", "description", "strict", "schema", NULL});
+    return api_keep_schema(r, "response_format.json_schema.schema", json_get(outer, "schema"));
 }

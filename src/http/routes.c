@@ -77,6 +77,13 @@ void route_list(struct buf *out, bool debug) {
     }
 }
 
+enum error_shape route_error_shape(const char *path) {
+    static const char anthropic[] = "/v1/messages";
+    size_t n = sizeof anthropic - 1;
+    bool below = path && strncmp(path, anthropic, n) == 0 && (path[n] == '\0' || path[n] == '/');
+    return below ? ERROR_ANTHROPIC : ERROR_OPENAI;
+}
+
 const char *route_name(enum route route) {
     return route > ROUTE_NONE && route < ROUTE_COUNT ? ROWS[route].name : "NONE";
 }

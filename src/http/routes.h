@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "http/http_error.h"
 #include "http/security.h"
 
 /* X(NAME, "METHOD", "path", access, body, only with --debug). "{}" is one percent-encoded segment. body: the request's
@@ -13,6 +14,8 @@
 #define ROUTE_TABLE(X)                                                                                       \
     X(CHAT, "POST", "/v1/chat/completions", API, true, false)                                                \
     X(COMPLETIONS, "POST", "/v1/completions", API, true, false)                                              \
+    X(MESSAGES, "POST", "/v1/messages", API, true, false)                                                    \
+    X(COUNT_TOKENS, "POST", "/v1/messages/count_tokens", API, true, false)                                   \
     X(MODELS, "GET", "/v1/models", API, false, false)                                                        \
     X(MODEL, "GET", "/v1/models/{}", API, false, false)                                                      \
     X(HEALTH, "GET", "/health", OPEN, false, false)                                                          \
@@ -58,6 +61,8 @@ struct route_match {
 struct route_match route_find(const char *method, const char *path, bool debug);
 /* "GET /v1/models, POST /v1/chat/completions, ..." for the text of a 404. */
 void route_list(struct buf *out, bool debug);
+/* In which API's shape an error of this path is: of unknown ones below a known API's, too. path may be NULL. */
+enum error_shape route_error_shape(const char *path);
 const char *route_name(enum route route); /* "CHAT"; for logs and metrics */
 
 #endif

@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "http/answer.h"
 #include "http/api_admin.h"
-#include "http/openai_answer.h"
 #include "http/server_impl.h"
 #include "http/sse.h"
 
@@ -69,15 +69,15 @@ static void end_stream(struct server *s, struct exchange *ex, const char *end) {
     net_stream_end(s->net, ex);
 }
 
-static void answer_error(struct server *s, struct exchange *ex, const struct http_error *e) {
+static void end_by_error(struct server *s, struct exchange *ex, const struct http_error *e) {
     if (!ex->streaming) {
         server_refuse(s, ex, e, false);
         return;
     }
     AUTO(buf_free) struct buf body = BUF(64u << 10);
     AUTO(buf_free) struct buf out = BUF(128u << 10);
-    http_error_body(e, &body);
-    sse_data(&out, body.data, body.size);
+    net_error_body(ex, e, &body);
+    answer_error(ex->plan.kind, &body, &out);
     if (put(s, ex, &out)) end_stream(s, ex, "error");
 }
 
@@ -86,11 +86,11 @@ static void answer_error(struct server *s, struct exchange *ex, const struct htt
 static void take_answer(struct server *s, struct exchange *ex, const struct reply *r) {
     ex->entered = r->kind != REPLY_WAITING;
     struct buf out = BUF(2 * ANSWER_BYTES_MAX);
-    enum err err = openai_answer_take(ex->answer, r, &out);
+    enum err err = answer_take(ex->answer, r, &out);
     if (err) {
         buf_free(&out);
         forget(s, ex);
-        answer_error(s, ex,
+        end_by_error(s, ex,
                      &(struct http_error){.err = err == ERR_LIMIT ? ERR_INTERNAL : err,
                                           .text = err == ERR_LIMIT
                                                       ? "the answer is too long to be collected; "
@@ -142,7 +142,7 @@ static void take_reply(struct server *s, struct reply *r) {
     if (!ex || ex->state != EXCHANGE_POSTED) return; /* the client has left, and this reply was on its way */
     if (r->last) ex->posted = false;
     if (r->kind == REPLY_ERROR) {
-        answer_error(s, ex,
+        end_by_error(s, ex,
                      &(struct http_error){.err = r->err,
                                           .text = r->error_text,
                                           .param = r->param,
@@ -178,7 +178,7 @@ static void take_lost(struct server *s) {
         if (!ex || ex->state != EXCHANGE_POSTED) continue;
         s->counts.lost_replies++;
         forget(s, ex);
-        answer_error(s, ex, &(struct http_error){.err = ERR_QUEUE_FULL, .text = "the server is overloaded"});
+        end_by_error(s, ex, &(struct http_error){.err = ERR_QUEUE_FULL, .text = "the server is overloaded"});
     }
 }
 
@@ -195,12 +195,12 @@ static void post(struct server *s, struct exchange *ex, struct api_parsed *parse
         return;
     }
     ex->plan = parsed->plan;
-    bool openai = ex->plan.kind == ANSWER_CHAT || ex->plan.kind == ANSWER_TEXT;
-    if (openai) ex->answer = openai_answer_new(&ex->plan, ++s->n_answers);
+    bool text = answer_is_for(ex->plan.kind);
+    if (text) ex->answer = answer_new(&ex->plan, ++s->n_answers);
     r->client = ex->client;
     r->request_id = mem_strdup(ex->request_id);
     r->arrived_ns = ex->arrived_ns;
-    if (!r->request_id || (openai && !ex->answer)) {
+    if (!r->request_id || (text && !ex->answer)) {
         refuse(s, ex, ERR_NOMEM, NULL);
         return;
     }
@@ -306,7 +306,7 @@ static void on_ended(void *ctx, struct exchange *ex) {
     s->counts.left += left;
     s->counts.timeouts += ex->end && strcmp(ex->end, "timeout") == 0;
     s->counts.by_class[ex->status / 100 % 6]++;
-    openai_answer_free(ex->answer);
+    answer_free(ex->answer);
     if (!ex->request_id[0]) return; /* not even a head came */
     log_context(ex->request_id);
     log_line(is_probe(ex) ? LOG_DEBUG : LOG_INFO, "http.request",
@@ -340,8 +340,8 @@ static void on_tick(void *ctx, int64_t now_ns) {
         int64_t after_ns = ex->entered ? WORKING_AFTER_NS : WAITING_AFTER_NS;
         bool silent = ex->streaming && now_ns - ex->sent_ns > after_ns;
         if (!late && !silent) continue;
-        AUTO(buf_free) struct buf out = BUF(64);
-        sse_comment(&out, "%s", ex->entered ? "working" : "waiting");
+        AUTO(buf_free) struct buf out = BUF(256);
+        answer_alive(ex->plan.kind, &out, ex->entered ? "working" : "waiting");
         begin_stream(s, ex);
         (void)put(s, ex, &out);
     }

@@ -15,7 +15,7 @@ void server_refuse(struct server *s, struct exchange *ex, const struct http_erro
     char seconds[16];
     uint32_t retry_after_s = http_error_retry_after(e);
     struct buf body = BUF(64u << 10);
-    http_error_body(e, &body);
+    net_error_body(ex, e, &body);
     if (retry_after_s) {
         snprintf(seconds, sizeof seconds, "%u", retry_after_s);
         net_header(ex, "Retry-After", seconds);
@@ -80,7 +80,8 @@ static bool check_protocol(struct server *s, struct exchange *ex) {
 static void cors_headers(struct exchange *ex) {
     net_header(ex, "Access-Control-Allow-Origin", ex->head.origin);
     net_header(ex, "Vary", "Origin");
-    net_header(ex, "Access-Control-Expose-Headers", "X-Request-ID, X-Hotseat-Ignored, Retry-After");
+    net_header(ex, "Access-Control-Expose-Headers",
+               "X-Request-ID, request-id, X-Hotseat-Ignored, Retry-After");
 }
 
 /* The names a browser asks for are given back, if they look like names. */
@@ -184,6 +185,8 @@ void server_head(void *ctx, struct exchange *ex) {
     else
         ident_request_make(ex->request_id);
     net_header(ex, "X-Request-ID", ex->request_id);
+    ex->error_shape = route_error_shape(ex->head.path);
+    if (ex->error_shape == ERROR_ANTHROPIC) net_header(ex, "request-id", ex->request_id);
     check_all(s, ex);
     /* A body that nobody wants is not waited for: who asks first is told before it sends one, and one that stops half-way
      * does not keep its client from the answer. */

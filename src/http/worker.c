@@ -27,11 +27,13 @@ static void *worker_main(void *arg) {
         struct worker_job *job = mailbox_take(w->jobs, -1);
         if (!job) continue;
         if (job == &w->stop) return NULL;
-        bool openai = job->input.route == ROUTE_CHAT || job->input.route == ROUTE_COMPLETIONS;
-        if (openai)
-            api_openai_read(&job->input, &job->parsed);
-        else
-            api_admin_read(&job->input, &job->parsed);
+        switch ((int)job->input.route) {
+        case ROUTE_CHAT:
+        case ROUTE_COMPLETIONS: api_openai_read(&job->input, &job->parsed); break;
+        case ROUTE_MESSAGES:
+        case ROUTE_COUNT_TOKENS: api_anthropic_read(&job->input, &job->parsed); break;
+        default: api_admin_read(&job->input, &job->parsed); break;
+        }
         buf_free(&job->body);
         must(mailbox_post(w->done, job) == ERR_OK); /* as large as the sum of those that can be under way */
     }

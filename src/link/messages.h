@@ -66,7 +66,9 @@ struct msg_strings {       /* a list of byte strings */
     F(U64, seed) /* always set; the random number at a position is a function of (seed, position) */         \
     F(STRS, stops) F(U32, ignore_eos)                                                                        \
     F(TOKENS, replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
-    F(U32, debug) /* 1: DONE carries the debug hashes */
+    F(U32, debug) /* 1: DONE carries the debug hashes */                                                     \
+    F(U32, no_thinking) /* CHAT, 1: where the template lets a model think or not, it does not */             \
+    F(U32, count_only) /* 1: DONE as soon as the prompt's tokens are known; nothing is read or generated */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
 #define MSG_QUERY(F) /* -> REPLY with JSON; asks the store, in every state of the seat */                    \
     F(U64, op)                                                                                               \
@@ -111,7 +113,8 @@ struct msg_strings {       /* a list of byte strings */
     F(U32, finish) /* enum msg_finish */                                                                     \
     F(U32, prompt_tokens) F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens)              \
     F(I64, restore_ns) F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns)                           \
-    F(U32, decode_tokens) F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)
+    F(U32, decode_tokens) F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)                   \
+    F(U32, stop) /* the number of the stop string that ended it, from 1 in SUBMIT's order; 0: none of them */
 #define MSG_FAILED(F) F(U64, request) F(U32, err) F(STR, text) F(STR, param)
 #define MSG_PARKED(F) F(U64, request)
 #define MSG_REPLY(F) F(U64, op) F(U32, err) F(STR, text) F(BYTES, json)

@@ -44,6 +44,12 @@ static uint32_t chains_of_cells(struct room *r, const char *agent, struct prompt
 /* Sampler and replay come after the tokens; then the stream waits for its turn. */
 static void queue(struct room *r, struct stream *t) {
     char why[WHY_BYTES] = "";
+    if (t->req.count_only) {
+        t->n_prompt = t->n_tokens;
+        t->finish = MSG_FINISH_STOP;
+        stream_end_done(r, t);
+        return;
+    }
     enum err err = stream_prepare(r, t, why, sizeof why);
     if (err) {
         stream_end_failed(r, t, err, why[0] ? why : NULL);

@@ -172,8 +172,11 @@ static enum err script_read(struct engine_sampler *s, const struct msg_submit *r
         const char *end = strstr(at, "]]");
         if (!end) break;
         bool tool = starts(at + 2, (size_t)(end - at - 2), "tool:");
+        bool thought = starts(at + 2, (size_t)(end - at - 2), "think:");
         has_tool = has_tool || tool;
-        if (!(tool && no_tools) && !script_directive(s, at + 2, (size_t)(end - at - 2))) return ERR_LIMIT;
+        if (!(tool && no_tools) && !(thought && r->no_thinking) &&
+            !script_directive(s, at + 2, (size_t)(end - at - 2)))
+            return ERR_LIMIT;
         at = end + 2;
     }
     if (!has_tool && !script_forced_tool(s, r)) return ERR_LIMIT;

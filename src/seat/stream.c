@@ -279,7 +279,8 @@ void stream_end_done(struct room *r, struct stream *t) {
                              .decode_tokens = t->decode_tokens,
                              .first_logits_xxh3 = logits,
                              .kv_xxh3 = kv,
-                             .decoded_tokens = t->decoded_items}};
+                             .decoded_tokens = t->decoded_items,
+                             .stop = t->text.stopped <= t->req.stops.n ? t->text.stopped : 0}};
     end(r, t, &m);
 }
 

@@ -23,11 +23,13 @@ bool text_stream_add_stop(struct text_stream *t, const void *data, size_t size_b
 }
 
 /* Where the first stop string begins; size when there is none. */
-static size_t find_stop(const struct text_stream *t, const uint8_t *data, size_t size) {
+static size_t find_stop(struct text_stream *t, const uint8_t *data, size_t size) {
     size_t first = size;
     for (uint32_t i = 0; i < t->n_stops; i++) {
         const uint8_t *at = size ? memmem(data, size, t->stops[i].data, t->stops[i].size) : NULL;
-        if (at && (size_t)(at - data) < first) first = (size_t)(at - data);
+        if (!at || (size_t)(at - data) >= first) continue;
+        first = (size_t)(at - data);
+        t->stopped = i + 1;
     }
     return first;
 }

@@ -18,7 +18,8 @@ struct text_stream {
         size_t size;
     } stops[TEXT_STREAM_STOPS_MAX];
     uint32_t n_stops;
-    struct buf held; /* not released yet */
+    struct buf held;  /* not released yet */
+    uint32_t stopped; /* which stop string has come, from 1 in the order they were added; 0: none */
 };
 
 void text_stream_open(struct text_stream *t); /* nothing to free before the first feed */

@@ -68,7 +68,15 @@ def requests():
             '"max_tokens":5,"presence_penalty":0.5,"frequency_penalty":-0.5,"response_format":{"type":"json_object"},"user":"u","n":1,"unknown":1')
     called = ('{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":'
               '{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"r"}]}')
+    anthropic = ('{"model":"a","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":['
+                 '{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"x"},'
+                 '{"type":"tool_use","id":"t1","name":"f","input":{"a":[1]}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1",'
+                 '"content":[{"type":"text","text":"r"}],"is_error":true},{"type":"text","text":"go on"}]},{"role":"assistant","content":"It is"}],'
+                 '"tools":[{"name":"f","description":"d","input_schema":{"type":"object"},"strict":true}],"tool_choice":{"type":"tool","name":"f",'
+                 '"disable_parallel_tool_use":true},"thinking":{"type":"enabled","budget_tokens":1024},"stop_sequences":["a"],"temperature":0.5,"top_p":1,'
+                 '"top_k":3,"stream":true,"metadata":{"user_id":"u"},"output_config":{"effort":"high","format":{"type":"json_schema","schema":{}}},"x":1}')
     for name, (route, body) in {
+            "messages": (5, anthropic), "count": (6, anthropic), "image": (5, '{"max_tokens":1,"messages":[{"role":"user","content":[{"type":"image"}]}]}'),
             "chat": (0, chat % ""), "tools": (0, chat % tools), "all": (0, chat % rest), "called": (0, called), "no_messages": (0, "{}"),
             "wrong": (0, '{"messages":"x"}'), "text": (1, '{"prompt":"x","max_tokens":3}'), "tokens": (1, '{"prompt":[1,2,3]}'),
             "texts": (1, '{"prompt":["x"]}'), "swap": (2, '{"model":"b","drain_timeout_s":3,"on_deadline":"park","wait":false,"hold_s":1}'),
@@ -76,7 +84,16 @@ def requests():
         put("requests", name, bytes([route]) + body.encode())
 
 
+def partial_json():
+    whole = '{"a": "x\\"y\\u00e9", "b": [1, -2.5e3, true, null, {"c": {}}], "d": {"e": "[{,:"}}'
+    for n in (0, 1, 3, 8, 12, 20, 25, 31, 40, 52, 70, len(whole)):
+        put("partial_json", f"cut{n}", whole[:n].encode())
+    put("partial_json", "deep", b"[" * 100)
+    put("partial_json", "wrong", b"]}{")
+
+
 messages()
 gguf()
 json()
 requests()
+partial_json()

@@ -125,8 +125,49 @@ START_TEST(errors) {
         s, "{\"error\":{\"message\":\"a \\\"b\\\"\",\"type\":\"rate_limit_error\",\"code\":\"queue_full\","
            "\"param\":null,\"retry_after_s\":9}}");
     mem_free(s);
+    b = BUF(1000);
+    e.shape = ERROR_ANTHROPIC;
+    e.request_id = "r1";
+    http_error_body(&e, &b);
+    s = buf_take_string(&b);
+    ck_assert_str_eq(
+        s,
+        "{\"type\":\"error\",\"error\":{\"message\":\"a \\\"b\\\"\",\"type\":\"rate_limit_error\",\"code\":"
+        "\"queue_full\",\"param\":null,\"retry_after_s\":9},\"request_id\":\"r1\"}");
+    mem_free(s);
     ck_assert_int_eq(http_error_status(&e), 429);
     ck_assert_uint_eq(http_error_retry_after(&(struct http_error){.err = ERR_AUTO_SWAP_OFF}), 0);
+}
+END_TEST
+
+START_TEST(errors_have_the_types_of_their_api) {
+    static const struct {
+        int status;
+        const char *openai, *anthropic;
+    } rows[] = {{400, "invalid_request_error", "invalid_request_error"},
+                {401, "authentication_error", "authentication_error"},
+                {403, "permission_error", "permission_error"},
+                {404, "not_found_error", "not_found_error"},
+                {405, "invalid_request_error", "invalid_request_error"},
+                {408, "invalid_request_error", "timeout_error"},
+                {413, "invalid_request_error", "request_too_large"},
+                {422, "invalid_request_error", "invalid_request_error"},
+                {429, "rate_limit_error", "rate_limit_error"},
+                {500, "server_error", "api_error"},
+                {503, "server_error", "overloaded_error"},
+                {507, "server_error", "api_error"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        ck_assert_str_eq(http_error_type(rows[i].status, ERROR_OPENAI), rows[i].openai);
+        ck_assert_str_eq(http_error_type(rows[i].status, ERROR_ANTHROPIC), rows[i].anthropic);
+    }
+    static const char *const anthropic[] = {"/v1/messages", "/v1/messages/count_tokens",
+                                            "/v1/messages/batches"},
+                             *const others[] = {"/v1/messages2", "/v1/models", "/v1/message", "/"};
+    for (size_t i = 0; i < ARRAY_LEN(anthropic); i++)
+        ck_assert_int_eq(route_error_shape(anthropic[i]), ERROR_ANTHROPIC);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        ck_assert_int_eq(route_error_shape(others[i]), ERROR_OPENAI);
+    ck_assert_int_eq(route_error_shape(NULL), ERROR_OPENAI);
 }
 END_TEST
 
@@ -231,6 +272,7 @@ int main(void) {
     tcase_add_test(t, percent);
     tcase_add_test(t, events);
     tcase_add_test(t, errors);
+    tcase_add_test(t, errors_have_the_types_of_their_api);
     tcase_add_test(t, swap_bodies);
     tcase_add_test(t, fault_bodies);
     tcase_add_test(t, admin_paths);

@@ -298,6 +298,44 @@ START_TEST(stops_cut_across_tokens) {
     struct answer *a = client_ask(c, m);
     ck_assert_str_eq(text_of(a), "one two ");
     ck_assert_uint_eq(a->done.finish, MSG_FINISH_STOP);
+    ck_assert_uint_eq(a->done.stop, 1);
+    m = client_text("ann", "x [[say:one zzz END]]", 100);
+    m.submit.stops = (struct msg_strings){stops, 2};
+    ck_assert_uint_eq(client_ask(c, m)->done.stop, 2);
+    m = client_text("ann", "x [[say:one two]]", 100);
+    m.submit.stops = (struct msg_strings){stops, 2};
+    ck_assert_uint_eq(client_ask(c, m)->done.stop, 0); /* it ended by itself */
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(counting_reads_nothing) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_C);
+    const char *chat = "[{\"role\":\"user\",\"content\":\"How long is this? [[say:so long]]\"}]";
+    struct msg m = client_chat("ann", chat, 0);
+    m.submit.count_only = 1;
+    struct answer *count = client_ask(c, m), *real = client_ask(c, client_chat("ann", chat, 0));
+    ck_assert_uint_gt(count->done.prompt_tokens, 0);
+    ck_assert_uint_eq(count->done.prompt_tokens, real->done.prompt_tokens);
+    ck_assert_uint_eq(real->done.cached_tokens, 0); /* it had left nothing behind */
+    ck_assert(!count->started && count->n_tokens == 0 && count->done.decoded_tokens == 0);
+    m = client_text("ann", prompt_of("ann", 900),
+                    10); /* of a context of 600 tokens: it is counted all the same */
+    m.submit.count_only = 1;
+    ck_assert_uint_eq(client_ask(c, m)->done.prompt_tokens, 900);
+    client_stop(c);
+}
+END_TEST
+
+START_TEST(a_model_may_be_asked_not_to_think) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    struct msg m = client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[think:hm]][[say:yes]]\"}]", 0);
+    m.submit.no_thinking = 1;
+    struct answer *a = client_ask(c, m);
+    ck_assert_str_eq(text_of(a), "yes");
+    ck_assert_uint_eq(a->reasoning.size, 0);
     client_stop(c);
 }
 END_TEST
@@ -429,6 +467,8 @@ int main(void) {
                                   a_moved_stream_keeps_its_prompts_tokens,
                                   a_replay_that_had_ended_is_done,
                                   stops_cut_across_tokens,
+                                  counting_reads_nothing,
+                                  a_model_may_be_asked_not_to_think,
                                   too_long_prompts_say_both_numbers,
                                   agents_take_turns_in_a_small_pool,
                                   agents_are_listed_and_deleted,

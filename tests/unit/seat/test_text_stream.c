@@ -93,6 +93,25 @@ START_TEST(the_first_stop_wins) {
 }
 END_TEST
 
+START_TEST(which_stop_has_come) {
+    static const struct {
+        const char *text;
+        uint32_t stopped;
+    } rows[] = {{"a later b", 1},  {"a now b", 2}, {"now, later", 2},
+                {"later, now", 1}, {"never", 0},   {"no", 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct text_stream t;
+        struct buf out = BUF(0);
+        text_stream_open(&t);
+        ck_assert(text_stream_add_stop(&t, "later", 5) && text_stream_add_stop(&t, "now", 3));
+        (void)text_stream_feed(&t, rows[i].text, strlen(rows[i].text), &out);
+        ck_assert_msg(t.stopped == rows[i].stopped, "%s: %u", rows[i].text, t.stopped);
+        text_stream_free(&t);
+        buf_free(&out);
+    }
+}
+END_TEST
+
 START_TEST(the_table_is_bounded) {
     struct text_stream t;
     text_stream_open(&t);
@@ -133,8 +152,9 @@ START_TEST(random_against_the_whole_text) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {
-        text_goes_through,   a_character_is_never_cut, bytes_that_are_no_character,  stop_strings,
-        the_first_stop_wins, the_table_is_bounded,     random_against_the_whole_text};
+    const TTest *const tests[] = {text_goes_through,           a_character_is_never_cut,
+                                  bytes_that_are_no_character, stop_strings,
+                                  the_first_stop_wins,         which_stop_has_come,
+                                  the_table_is_bounded,        random_against_the_whole_text};
     return CHECK_RUN("text_stream", tests);
 }

@@ -1,0 +1,54 @@
+#include "http/answer.h"
+
+#include "base/mem.h"
+#include "http/anthropic_answer.h"
+#include "http/openai_answer.h"
+#include "http/sse.h"
+
+struct answer { /* one of them */
+    struct openai_answer *openai;
+    struct anthropic_answer *anthropic;
+};
+
+static bool is_anthropic(enum answer_kind kind) {
+    return kind == ANSWER_MESSAGE || kind == ANSWER_COUNT;
+}
+
+bool answer_is_for(enum answer_kind kind) {
+    return kind == ANSWER_CHAT || kind == ANSWER_TEXT || is_anthropic(kind);
+}
+
+struct answer *answer_new(const struct answer_plan *plan, uint64_t serial) {
+    struct answer *a = mem_alloc(sizeof *a);
+    if (!a) return NULL;
+    if (is_anthropic(plan->kind))
+        a->anthropic = anthropic_answer_new(plan, serial);
+    else
+        a->openai = openai_answer_new(plan, serial);
+    if (a->anthropic || a->openai) return a;
+    mem_free(a);
+    return NULL;
+}
+
+void answer_free(struct answer *a) {
+    if (!a) return;
+    openai_answer_free(a->openai);
+    anthropic_answer_free(a->anthropic);
+    mem_free(a);
+}
+
+enum err answer_take(struct answer *a, const struct reply *r, struct buf *out) {
+    return a->anthropic ? anthropic_answer_take(a->anthropic, r, out) : openai_answer_take(a->openai, r, out);
+}
+
+void answer_alive(enum answer_kind kind, struct buf *out, const char *comment) {
+    sse_comment(out, "%s", comment);
+    if (kind == ANSWER_MESSAGE) anthropic_answer_ping(out);
+}
+
+void answer_error(enum answer_kind kind, const struct buf *body, struct buf *out) {
+    if (kind == ANSWER_MESSAGE)
+        sse_event(out, "error", body->data, body->size);
+    else
+        sse_data(out, body->data, body->size);
+}
