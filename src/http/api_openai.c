@@ -312,6 +312,8 @@ static bool neutral_none(struct openai_reader *r UNUSED, const char *name UNUSED
         {"user", OPENAI_HONOURED, read_user, "names the agent, if nothing better does"},                     \
         {"prompt_cache_key", OPENAI_HONOURED, read_cache_key, "names the agent; X-Hotseat-Agent wins"},      \
         {"ignore_eos", OPENAI_HONOURED, read_ignore_eos, "true or false: go on past the end token"},         \
+        {"logit_bias", OPENAI_HONOURED, openai_read_logit_bias,                                              \
+         "up to 1,024 token ids, each with -100 to 100"},                                                    \
         {"metadata", OPENAI_NO_EFFECT, NULL, "kept nowhere"},                                                \
         {"store", OPENAI_NO_EFFECT, NULL, "nothing is stored for later retrieval"},                          \
         {"service_tier", OPENAI_NO_EFFECT, NULL, "there is one tier"},                                       \
@@ -319,14 +321,13 @@ static bool neutral_none(struct openai_reader *r UNUSED, const char *name UNUSED
         {"prompt_cache_retention", OPENAI_NO_EFFECT, NULL, "the cache keeps what its budget allows"},        \
         {"prediction", OPENAI_NO_EFFECT, NULL, "a hint for speed"},                                          \
         {"cache_prompt", OPENAI_NO_EFFECT, NULL, "prompts are always cached"},                               \
-        {"n", OPENAI_NEUTRAL, neutral_one, "1"}, {"logit_bias", OPENAI_NEUTRAL, neutral_empty, "{}"},        \
-        {"repeat_penalty", OPENAI_NEUTRAL, neutral_one, "1"},                                                \
+        {"n", OPENAI_NEUTRAL, neutral_one, "1"}, {"repeat_penalty", OPENAI_NEUTRAL, neutral_one, "1"},       \
         {"repetition_penalty", OPENAI_NEUTRAL, neutral_one, "1"},                                            \
         {"typical_p", OPENAI_NEUTRAL, neutral_one, "1"}, {"mirostat", OPENAI_NEUTRAL, neutral_zero, "0"}, {  \
         "grammar", OPENAI_NEUTRAL, neutral_empty, "\"\""                                                     \
     }
 
-/* response_format and tool_choice look at tools: rows are read in this order. */
+/* response_format and tool_choice look at tools, top_logprobs at logprobs: rows are read in this order. */
 static const struct openai_param CHAT_PARAMS[] = {
     {"messages", OPENAI_HONOURED, openai_read_messages, "1 to 4,096 messages; text only"},
     {"tools", OPENAI_HONOURED, openai_read_tools, "up to 128 functions"},
@@ -336,9 +337,9 @@ static const struct openai_param CHAT_PARAMS[] = {
     {"response_format", OPENAI_HONOURED, openai_read_response_format, "text, json_object or json_schema"},
     {"max_tokens", OPENAI_HONOURED, read_max_tokens, "1 or more; default: up to the context"},
     {"max_completion_tokens", OPENAI_HONOURED, read_max_tokens, "the newer name of max_tokens"},
+    {"logprobs", OPENAI_HONOURED, openai_read_chat_logprobs, "true or false"},
+    {"top_logprobs", OPENAI_HONOURED, openai_read_top_logprobs, "0 to 20; with logprobs"},
     SHARED_ROWS,
-    {"logprobs", OPENAI_NEUTRAL, neutral_false, "false"},
-    {"top_logprobs", OPENAI_NEUTRAL, neutral_zero, "0"},
     {"audio", OPENAI_NEUTRAL, neutral_null, "null"},
     {"modalities", OPENAI_NEUTRAL, neutral_text_only, "[\"text\"]"},
     {"reasoning_effort", OPENAI_NEUTRAL, neutral_medium, "\"medium\""},
@@ -352,8 +353,8 @@ static const struct openai_param CHAT_PARAMS[] = {
 static const struct openai_param TEXT_PARAMS[] = {
     {"prompt", OPENAI_HONOURED, read_prompt, "a string or an array of token ids; one prompt a request"},
     {"max_tokens", OPENAI_HONOURED, read_max_tokens, "1 or more, default 16"},
+    {"logprobs", OPENAI_HONOURED, openai_read_text_logprobs, "0 to 5"},
     SHARED_ROWS,
-    {"logprobs", OPENAI_NEUTRAL, neutral_null, "null (0 asks for some)"},
     {"suffix", OPENAI_NEUTRAL, neutral_empty, "\"\""},
     {"echo", OPENAI_NEUTRAL, neutral_false, "false"},
     {"best_of", OPENAI_NEUTRAL, neutral_one, "1"},
@@ -474,7 +475,8 @@ static bool read_body(struct openai_reader *r, const struct api_input *in) {
         openai_ignored(r, "X-Hotseat-Debug");
     r->out->plan = (struct answer_plan){.kind = r->api == OPENAI_CHAT ? ANSWER_CHAT : ANSWER_TEXT,
                                         .stream = r->request->stream,
-                                        .include_usage = r->request->include_usage};
+                                        .include_usage = r->request->include_usage,
+                                        .logprobs = s->logprobs > 0};
     return true;
 }
 

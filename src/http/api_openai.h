@@ -37,11 +37,15 @@ struct openai_param {
 const struct openai_param *openai_params(enum openai_api api, size_t *ret_count);
 const char *openai_rule_name(enum openai_rule rule); /* "honoured" */
 
-/* The readers of the larger parts (openai_messages.c, openai_tools.c); openai_param_fn each. */
+/* The readers of the larger parts (openai_messages.c, openai_tools.c, openai_logits.c); openai_param_fn each. */
 bool openai_read_messages(struct openai_reader *r, const char *name, const struct json *v);
 bool openai_read_tools(struct openai_reader *r, const char *name, const struct json *v);
 bool openai_read_tool_choice(struct openai_reader *r, const char *name, const struct json *v);
 bool openai_read_response_format(struct openai_reader *r, const char *name, const struct json *v);
+bool openai_read_logit_bias(struct openai_reader *r, const char *name, const struct json *v);
+bool openai_read_chat_logprobs(struct openai_reader *r, const char *name, const struct json *v);
+bool openai_read_top_logprobs(struct openai_reader *r, const char *name, const struct json *v);
+bool openai_read_text_logprobs(struct openai_reader *r, const char *name, const struct json *v);
 
 void openai_ignored(struct openai_reader *r, const char *name);
 /* Names every member of object that is not null and not in known (ends with NULL), as path.member. */
