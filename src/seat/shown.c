@@ -101,35 +101,46 @@ enum err shown_as_text(struct shown *s) {
 }
 
 /* Where the parser found this piece: it goes on where the last one ended, or behind a mark, and then what is held back of the text can
- * only stand behind it. Pieces that are not in the text as they are (a parser may rewrite) are all that is left of it. */
-static uint64_t find(struct shown *s, const struct buf *said, const struct buf *piece) {
+ * only stand behind it (before: the other piece of this step, too). Pieces that are not in the text as they are (a parser may
+ * rewrite) are all that is left of it. */
+static uint64_t find(struct shown *s, const struct buf *said, const struct buf *piece, bool before) {
+    if (said->size == 0) return 0;
     const uint8_t *left = said->data + s->told;
     size_t size = said->size - (size_t)s->told, n = piece->size;
     uint64_t begin = s->told, end = said->size;
-    if (n <= size) {
-        size_t at = memcmp(left, piece->data, n) == 0 ? 0 : size - n;
-        while (at > 0 && memcmp(left + at, piece->data, n) != 0) at--;
-        if (memcmp(left + at, piece->data, n) == 0) {
-            begin = s->told + at;
-            end = begin + n;
-        }
+    const uint8_t *found = n <= size ? memmem(left, size, piece->data, n) : NULL;
+    size_t first = found ? (size_t)(found - left) : 0, at = first;
+    if (found && first > 0 && !before)
+        for (at = size - n; memcmp(left + at, piece->data, n) != 0;) at--;
+    if (found) {
+        begin = s->told + at;
+        end = begin + n;
     }
     s->told = end;
     return begin;
 }
 
-/* Those that begin before `to` are settled: shown, if a character of them is at or behind `from`, else never. */
-static enum err settle(struct shown *s, uint64_t from, uint64_t to) {
+/* Up to `to` there is no content: tokens that end there are never shown; of one that goes on behind it the rest may be. */
+static enum err settle_others(struct shown *s, uint64_t to) {
     uint32_t n = 0;
-    for (; n < s->n && s->tokens[n].placed && s->tokens[n].at < to; n++) {
-        const struct shown_token *t = &s->tokens[n];
-        if (t->end == 0 && s->n_text <= from) break; /* the rest of it may be content */
-        bool is_content = (t->end ? t->end : s->n_text) > from;
-        enum err err = pair_add(s, t->index, is_content ? (int64_t)t->chars : SHOWN_NEVER);
+    for (; n < s->n && s->tokens[n].end && s->tokens[n].end <= to; n++) {
+        enum err err = pair_add(s, s->tokens[n].index, SHOWN_NEVER);
         if (err) return err;
     }
     drop_first(s, n);
     return ERR_OK;
+}
+
+/* Content lies from `from` to `to`: tokens that have a part of it are shown, also those that have only begun to come out. */
+static enum err settle_content(struct shown *s, uint64_t from, uint64_t to) {
+    enum err err = settle_others(s, from);
+    uint32_t n = 0;
+    for (; n < s->n && s->tokens[n].placed && s->tokens[n].at < to && !err; n++) {
+        if (s->tokens[n].end == 0 && s->n_text <= from) break; /* the rest of it may be content */
+        err = pair_add(s, s->tokens[n].index, (int64_t)s->tokens[n].chars);
+    }
+    if (!err) drop_first(s, n);
+    return err;
 }
 
 enum err shown_in_chat(struct shown *s, const struct buf *said, const struct buf *content,
@@ -137,16 +148,16 @@ enum err shown_in_chat(struct shown *s, const struct buf *said, const struct buf
     enum err err = ERR_OK;
     must(said->size == s->n_text);
     if (reasoning->size) {
-        (void)find(s, said, reasoning);
-        err = settle(s, UINT64_MAX, s->told);
+        (void)find(s, said, reasoning, content->size > 0);
+        err = settle_others(s, s->told);
     }
     if (!err && content->size) {
-        uint64_t from = find(s, said, content);
-        err = settle(s, from, s->told);
+        uint64_t from = find(s, said, content, false);
+        err = settle_content(s, from, s->told);
     }
     if (!err && others) {
         s->told = said->size;
-        err = settle(s, UINT64_MAX, s->told);
+        err = settle_others(s, s->told);
     }
     return err;
 }

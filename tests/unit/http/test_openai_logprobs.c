@@ -97,12 +97,20 @@ static void expect(enum answer_kind kind, bool stream, const struct step *steps,
 
 /* "Hi", then half an emoji and the other half, then the end token. */
 static void emoji_steps(struct step steps[4], uint32_t n_top) {
-    steps[0] = (struct step){{0, prob(-0.25, "Hi", 2, false), n_top, {prob(-0.25, "Hi", 2, false)}},
-                             "Hi", NULL, NULL, {0, 7}, 2};
+    steps[0] = (struct step){
+        {0, prob(-0.25, "Hi", 2, false), n_top, {prob(-0.25, "Hi", 2, false)}}, "Hi", NULL, NULL, {0, 7}, 2};
     steps[1] = (struct step){{1, prob(-1, "\xF0\x9F", 2, false), n_top, {prob(-0.5, "<|end|>", 7, true)}},
-                             NULL, NULL, NULL, {0}, 0};
+                             NULL,
+                             NULL,
+                             NULL,
+                             {0},
+                             0};
     steps[2] = (struct step){{2, prob(-2, "\x99\x82!", 3, false), n_top, {prob(-0.75, "\"\n", 2, false)}},
-                             "\xF0\x9F\x99\x82!", NULL, NULL, {1, 9, 2, 9}, 4};
+                             "\xF0\x9F\x99\x82!",
+                             NULL,
+                             NULL,
+                             {1, 9, 2, 9},
+                             4};
     steps[3] = (struct step){{3, prob(-3, "<|end|>", 7, true), 0, NO_TOP}, NULL, NULL, NULL, {0}, 0};
 }
 
@@ -150,7 +158,8 @@ START_TEST(thoughts_and_calls_have_none) {
         {{2, prob(-1, "call", 4, false), 0, NO_TOP},
          NULL,
          NULL,
-         "[{\"index\":0,\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]",
+         "[{\"index\":0,\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}"
+         "}]",
          {2, SHOWN_NEVER},
          2},
         {{3, prob(-1, "Hi", 2, false), 0, NO_TOP}, "Hi", NULL, NULL, {3, 0}, 2}};
@@ -177,16 +186,23 @@ START_TEST(text_without_a_new_token) {
 END_TEST
 
 START_TEST(one_key_comes_once) {
-    struct step s = {{0, prob(-3, "a", 1, false), 4,
+    struct step s = {{0,
+                      prob(-3, "a", 1, false),
+                      4,
                       {prob(-1, "", 0, true), prob(-2, "x\0y", 3, false), prob(-2.5, "", 0, true),
                        prob(-2.75, "a", 1, false)}},
-                     "a", NULL, NULL, {0, 0}, 2};
+                     "a",
+                     NULL,
+                     NULL,
+                     {0, 0},
+                     2};
     struct json_error where;
     struct buf out = answer(ANSWER_TEXT, false, &s, 1);
-    struct json *body = json_read(out.data, out.size, &where); /* which refuses double keys, and NUL in them */
+    struct json *body =
+        json_read(out.data, out.size, &where); /* which refuses double keys, and NUL in them */
     ck_assert_msg(body, "%s", where.text);
-    const struct json *top = json_at(
-        json_get(json_get(json_at(json_get(body, "choices"), 0), "logprobs"), "top_logprobs"), 0);
+    const struct json *top =
+        json_at(json_get(json_get(json_at(json_get(body, "choices"), 0), "logprobs"), "top_logprobs"), 0);
     ck_assert_uint_eq(json_count(top), 3);
     ck_assert_double_eq(json_number(json_get(top, ""), 0), -1);
     ck_assert_double_eq(json_number(json_get(top, "bytes:x\\x00y"), 0), -2);
