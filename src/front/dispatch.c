@@ -22,7 +22,7 @@
 static uint64_t bytes_of(const struct request *q) {
     const struct msg_submit *m = &q->submit;
     return (uint64_t)m->messages.size + m->tools.size + m->json_schema.size + m->prompt.size +
-           (uint64_t)m->prompt_ids.n * sizeof *m->prompt_ids.ids;
+           m->logit_bias.size + (uint64_t)m->prompt_ids.n * sizeof *m->prompt_ids.ids;
 }
 
 static void stream_free(struct front *f, struct stream *t) {
@@ -406,13 +406,16 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
             metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
         }
     }
-    if (!m->text.size && !m->reasoning.size && !m->tool_calls.size) return;
+    if (!m->text.size && !m->reasoning.size && !m->tool_calls.size && !m->logprobs.size) return;
     struct reply *r = reply_for(t, REPLY_DELTA);
     if (r) { /* the bytes change hands */
         r->text = m->text;
         r->reasoning = m->reasoning;
         r->tool_calls = m->tool_calls;
-        m->text = m->reasoning = m->tool_calls = (struct msg_bytes){0};
+        r->logprobs = m->logprobs;
+        r->shown = m->shown;
+        m->text = m->reasoning = m->tool_calls = m->logprobs = (struct msg_bytes){0};
+        m->shown = (struct msg_tokens){0};
     }
     if (!front_reply(f, r)) give_up(f, t);
 }

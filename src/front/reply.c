@@ -37,6 +37,8 @@ void reply_free(struct reply *r) {
     mem_free(r->reasoning.data);
     mem_free(r->tool_calls.data);
     mem_free(r->stop.data);
+    mem_free(r->logprobs.data);
+    mem_free(r->shown.ids);
     mem_free(r->model);
     mem_free(r->agent);
     mem_free(r->error_text);

@@ -12,7 +12,7 @@
 enum reply_kind {
     REPLY_WAITING, /* the request waits: model, position, eta_ms. At most every 5 s; the first after 1 s */
     REPLY_ENTERED, /* the request is in the seat: prompt_tokens, cached_tokens */
-    REPLY_DELTA,   /* text, reasoning, tool_calls */
+    REPLY_DELTA,   /* text, reasoning, tool_calls, logprobs and shown; logprobs may come alone */
     REPLY_DONE,    /* finish and figures. last */
     REPLY_ERROR,   /* err, text, param, retry_after_s, details. last */
     REPLY_JSON,    /* http_status, body. last */
@@ -28,7 +28,8 @@ struct reply {
     uint32_t position; /* 1: next */
     int64_t eta_ms;
     /* DELTA */
-    struct msg_bytes text, reasoning, tool_calls;
+    struct msg_bytes text, reasoning, tool_calls, logprobs;
+    struct msg_tokens shown; /* link/token_probs.h */
     /* DONE */
     struct msg_done done;  /* strings owned */
     struct msg_bytes stop; /* the stop string that ended it; empty: none */

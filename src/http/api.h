@@ -38,6 +38,7 @@ struct answer_plan {
     enum answer_kind kind;
     bool stream;
     bool include_usage;
+    bool logprobs; /* every choice has them */
 };
 
 struct api_error {

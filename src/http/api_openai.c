@@ -158,6 +158,8 @@ static bool neutral_none(struct api_reader *r UNUSED, const char *name UNUSED, c
         {"user", API_HONOURED, read_user, "names the agent, if nothing better does"},                        \
         {"prompt_cache_key", API_HONOURED, read_cache_key, "names the agent; X-Hotseat-Agent wins"},         \
         {"ignore_eos", API_HONOURED, read_ignore_eos, "true or false: go on past the end token"},            \
+        {"logit_bias", API_HONOURED, openai_read_logit_bias,                                                 \
+         "up to 1,024 token ids, each with -100 to 100"},                                                    \
         {"metadata", API_NO_EFFECT, NULL, "kept nowhere"},                                                   \
         {"store", API_NO_EFFECT, NULL, "nothing is stored for later retrieval"},                             \
         {"service_tier", API_NO_EFFECT, NULL, "there is one tier"},                                          \
@@ -165,15 +167,14 @@ static bool neutral_none(struct api_reader *r UNUSED, const char *name UNUSED, c
         {"prompt_cache_retention", API_NO_EFFECT, NULL, "the cache keeps what its budget allows"},           \
         {"prediction", API_NO_EFFECT, NULL, "a hint for speed"},                                             \
         {"cache_prompt", API_NO_EFFECT, NULL, "prompts are always cached"},                                  \
-        {"n", API_NEUTRAL, api_neutral_one, "1"}, {"logit_bias", API_NEUTRAL, api_neutral_empty, "{}"},      \
-        {"repeat_penalty", API_NEUTRAL, api_neutral_one, "1"},                                               \
+        {"n", API_NEUTRAL, api_neutral_one, "1"}, {"repeat_penalty", API_NEUTRAL, api_neutral_one, "1"},     \
         {"repetition_penalty", API_NEUTRAL, api_neutral_one, "1"},                                           \
         {"typical_p", API_NEUTRAL, api_neutral_one, "1"}, {"mirostat", API_NEUTRAL, api_neutral_zero, "0"},  \
     {                                                                                                        \
         "grammar", API_NEUTRAL, api_neutral_empty, "\"\""                                                    \
     }
 
-/* response_format and tool_choice look at tools: rows are read in this order. */
+/* response_format and tool_choice look at tools, top_logprobs at logprobs: rows are read in this order. */
 static const struct api_param CHAT_PARAMS[] = {
     {"messages", API_HONOURED, openai_read_messages, "1 to 4,096 messages; text only"},
     {"tools", API_HONOURED, openai_read_tools, "up to 128 functions"},
@@ -182,9 +183,9 @@ static const struct api_param CHAT_PARAMS[] = {
     {"response_format", API_HONOURED, openai_read_response_format, "text, json_object or json_schema"},
     {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more; default: up to the context"},
     {"max_completion_tokens", API_HONOURED, read_max_completion_tokens, "the newer name of max_tokens"},
+    {"logprobs", API_HONOURED, openai_read_chat_logprobs, "true or false"},
+    {"top_logprobs", API_HONOURED, openai_read_top_logprobs, "0 to 20; with logprobs"},
     SHARED_ROWS,
-    {"logprobs", API_NEUTRAL, api_neutral_false, "false"},
-    {"top_logprobs", API_NEUTRAL, api_neutral_zero, "0"},
     {"audio", API_NEUTRAL, api_neutral_null, "null"},
     {"modalities", API_NEUTRAL, neutral_text_only, "[\"text\"]"},
     {"reasoning_effort", API_NEUTRAL, neutral_medium, "\"medium\""},
@@ -198,8 +199,8 @@ static const struct api_param CHAT_PARAMS[] = {
 static const struct api_param TEXT_PARAMS[] = {
     {"prompt", API_HONOURED, read_prompt, "a string or an array of token ids; one prompt a request"},
     {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more, default 16"},
+    {"logprobs", API_HONOURED, openai_read_text_logprobs, "0 to 5"},
     SHARED_ROWS,
-    {"logprobs", API_NEUTRAL, api_neutral_null, "null (0 asks for some)"},
     {"suffix", API_NEUTRAL, api_neutral_empty, "\"\""},
     {"echo", API_NEUTRAL, api_neutral_false, "false"},
     {"best_of", API_NEUTRAL, api_neutral_one, "1"},

@@ -14,5 +14,9 @@ bool openai_read_messages(struct api_reader *r, const char *name, const struct j
 bool openai_read_tools(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_tool_choice(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_response_format(struct api_reader *r, const char *name, const struct json *v);
+bool openai_read_logit_bias(struct api_reader *r, const char *name, const struct json *v);
+bool openai_read_chat_logprobs(struct api_reader *r, const char *name, const struct json *v);
+bool openai_read_top_logprobs(struct api_reader *r, const char *name, const struct json *v);
+bool openai_read_text_logprobs(struct api_reader *r, const char *name, const struct json *v);
 
 #endif

@@ -306,8 +306,10 @@ static bool read_body(struct api_reader *r, const struct api_table *table, const
         s->debug = 1;
     else if (in->debug_header)
         api_ignored(r, "X-Hotseat-Debug");
-    r->out->plan = (struct answer_plan){
-        .kind = table->answer, .stream = r->request->stream, .include_usage = r->request->include_usage};
+    r->out->plan = (struct answer_plan){.kind = table->answer,
+                                        .stream = r->request->stream,
+                                        .include_usage = r->request->include_usage,
+                                        .logprobs = r->request->submit.logprobs > 0};
     return true;
 }
 

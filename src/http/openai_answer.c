@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "http/answer_parts.h"
+#include "http/openai_logprobs.h"
 #include "http/sse.h"
 
 struct tool_call {
@@ -23,6 +24,7 @@ struct openai_answer {
     struct buf text, reasoning;
     struct tool_call *calls; /* TOOLS_MAX, made with the first */
     uint32_t n_calls;
+    struct openai_logprobs logprobs;
 };
 
 struct openai_answer *openai_answer_new(const struct answer_plan *plan, uint64_t serial) {
@@ -32,6 +34,7 @@ struct openai_answer *openai_answer_new(const struct answer_plan *plan, uint64_t
     a->created_s = clock_wall_ns() / NS_PER_S;
     a->text = BUF(ANSWER_BYTES_MAX);
     a->reasoning = BUF(ANSWER_BYTES_MAX);
+    openai_logprobs_open(&a->logprobs);
     snprintf(a->id, sizeof a->id, "%s%llx%012llx", plan->kind == ANSWER_CHAT ? "chatcmpl-" : "cmpl-",
              (unsigned long long)a->created_s, (unsigned long long)serial);
     return a;
@@ -47,6 +50,7 @@ void openai_answer_free(struct openai_answer *a) {
     mem_free(a->calls);
     buf_free(&a->text);
     buf_free(&a->reasoning);
+    openai_logprobs_free(&a->logprobs);
     mem_free(a->model);
     mem_free(a);
 }
@@ -142,7 +146,10 @@ static void put_chunk(const struct openai_answer *a, const struct chunk *c, stru
                   c->delta ? c->delta->text.size : 0);
     }
     json_key(&w, "logprobs");
-    json_null(&w);
+    if (a->plan.logprobs && c->delta && c->delta->text.size)
+        openai_logprobs_write(&a->logprobs, a->plan.kind, false, &w);
+    else
+        json_null(&w);
     json_key(&w, "finish_reason");
     json_str(&w, c->finish);
     json_end(&w);
@@ -191,6 +198,7 @@ static enum err stream_take(struct openai_answer *a, const struct reply *r, stru
         put_role(a, out);
         if (r->text.size || r->reasoning.size || r->tool_calls.size)
             put_chunk(a, &(struct chunk){.delta = r}, out);
+        openai_logprobs_forget(&a->logprobs);
         break;
     case REPLY_DONE:
         put_role(a, out);
@@ -254,12 +262,16 @@ static void write_tool_calls(const struct openai_answer *a, struct json_out *w) 
     json_end(w);
 }
 
+static bool has_no_content(const struct openai_answer *a) {
+    return a->n_calls > 0 && a->text.size == 0;
+}
+
 static void write_message(const struct openai_answer *a, struct json_out *w) {
     json_key(w, "message");
     json_obj(w);
     json_key(w, "role");
     json_str(w, "assistant");
-    if (a->n_calls > 0 && a->text.size == 0) {
+    if (has_no_content(a)) {
         json_key(w, "content");
         json_null(w);
     } else {
@@ -286,7 +298,10 @@ static void put_whole(const struct openai_answer *a, const struct reply *r, stru
     else
         answer_write_bytes(&w, "text", &a->text);
     json_key(&w, "logprobs");
-    json_null(&w);
+    if (a->plan.logprobs)
+        openai_logprobs_write(&a->logprobs, a->plan.kind, has_no_content(a), &w);
+    else
+        json_null(&w);
     json_key(&w, "finish_reason");
     json_str(&w, finish_name(r->done.finish));
     json_end(&w);
@@ -298,6 +313,8 @@ static void put_whole(const struct openai_answer *a, const struct reply *r, stru
 
 enum err openai_answer_take(struct openai_answer *a, const struct reply *r, struct buf *out) {
     if (!a->model && r->model && r->model[0] && !(a->model = mem_strdup(r->model))) return ERR_NOMEM;
+    enum err err = r->kind == REPLY_DELTA ? openai_logprobs_take(&a->logprobs, r) : ERR_OK;
+    if (err) return err;
     if (a->plan.stream) return stream_take(a, r, out);
     if (r->kind == REPLY_DELTA) return collect(a, r);
     if (r->kind == REPLY_DONE) put_whole(a, r, out);

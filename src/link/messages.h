@@ -68,7 +68,9 @@ struct msg_strings {       /* a list of byte strings */
     F(TOKENS, replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
     F(U32, debug) /* 1: DONE carries the debug hashes */                                                     \
     F(U32, no_thinking) /* CHAT, 1: where the template lets a model think or not, it does not */             \
-    F(U32, count_only) /* 1: DONE as soon as the prompt's tokens are known; nothing is read or generated */
+    F(U32, count_only) /* 1: DONE as soon as the prompt's tokens are known; nothing is read or generated */ \
+    F(U32, logprobs) /* 0: none are wanted; else 1 + the alternatives of each token (token_probs.h) */       \
+    F(BYTES, logit_bias) /* token_probs.h */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
 #define MSG_QUERY(F) /* -> REPLY with JSON; asks the store, in every state of the seat */                    \
     F(U64, op)                                                                                               \
@@ -107,7 +109,9 @@ struct msg_strings {       /* a list of byte strings */
     F(TOKENS, prompt_ids) /* "" where the text alone gives them; SUBMIT with replay brings them back */
 #define MSG_DELTA(F) /* tokens and the text they released: text may be empty (held back) or of earlier tokens */ \
     F(U64, request) F(TOKENS, tokens) F(BYTES, text) F(BYTES, reasoning)                                     \
-    F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */
+    F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */                  \
+    F(BYTES, logprobs) /* of each of these tokens, if asked for: kept by who gets them until they are */     \
+    F(TOKENS, shown) /* tokens whose text this is, of these or earlier deltas (token_probs.h) */
 #define MSG_DONE(F)                                                                                          \
     F(U64, request)                                                                                          \
     F(U32, finish) /* enum msg_finish */                                                                     \

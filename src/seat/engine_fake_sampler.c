@@ -6,7 +6,7 @@
  *   [[emoji]] [[emoji=9]]  that many emoji (8), several tokens each     [[think:TEXT]]  TEXT as reasoning
  *   [[tool:NAME]] a tool call with babble in its arguments      [[tool:NAME:{...}]]  with these arguments
  *   [[die]]       the process aborts when it gets there
- * Without any: babble of BABBLE_DEFAULT tokens. Then the turn ends. */
+ * Without any: babble of BABBLE_DEFAULT tokens. Then the turn ends. logit_bias moves the choice among what the script allows. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "link/token_probs.h"
 #include "seat/engine_fake.h"
 
 #define SEGMENTS_MAX 64
@@ -82,6 +83,7 @@ struct engine_sampler {
     int64_t top_k;
     uint64_t seed;
     uint32_t counts[FAKE_VOCAB];
+    double biases[FAKE_VOCAB];
 };
 
 struct table {
@@ -300,7 +302,8 @@ int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos
     for (uint32_t i = 0; i < n; i++) {
         uint32_t count = s->counts[ids[i]];
         double penalty = s->frequency * count + (count ? s->presence : 0);
-        c[i] = (struct candidate){.id = ids[i], .logit = (double)logits[ids[i]] - penalty};
+        c[i] =
+            (struct candidate){.id = ids[i], .logit = (double)logits[ids[i]] + s->biases[ids[i]] - penalty};
     }
     qsort(c, n, sizeof c[0], candidate_compare);
     if (s->temperature <= 0 || n == 1) return c[0].id;
@@ -323,6 +326,16 @@ static void table_check(struct table t) {
             must(i == k || strncmp(t.phrases[i], t.phrases[k], strlen(t.phrases[i])) != 0);
 }
 
+static enum err take_biases(struct engine_sampler *s, const struct msg_bytes *b) {
+    for (uint32_t i = 0; i < token_bias_count(b); i++) {
+        double bias;
+        int32_t token = token_bias_at(b, i, &bias);
+        if (token < 0 || token >= FAKE_VOCAB) return ERR_INVALID;
+        s->biases[token] += bias;
+    }
+    return ERR_OK;
+}
+
 enum err engine_sampler_new(struct engine *e, const struct msg_submit *request,
                             const struct engine_chat *chat, struct engine_sampler **ret, char *why,
                             size_t why_size) {
@@ -341,7 +354,8 @@ enum err engine_sampler_new(struct engine *e, const struct msg_submit *request,
     s->presence = request->presence_penalty;
     s->frequency = request->frequency_penalty;
     s->seed = request->seed;
-    enum err err = script_read(s, request);
+    enum err err = take_biases(s, &request->logit_bias);
+    if (err == ERR_OK) err = script_read(s, request);
     if (err != ERR_OK) {
         snprintf(why, why_size, "the script of the answer: %s", err_text(err));
         engine_sampler_free(s);

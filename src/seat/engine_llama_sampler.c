@@ -1,6 +1,6 @@
 /* engine_llama_sampler.c - the next token, a pure function of (logits, history, seed, pos).
  *
- * Order: forbidden tokens, presence and frequency penalties (OpenAI's: over the generated tokens, subtracted
+ * Order: the request's logit_bias, forbidden tokens, presence and frequency penalties (OpenAI's: over the generated tokens, subtracted
  * from the logits), top_k, top_p, min_p (libllama's samplers), temperature, and our own pick: an inverse CDF
  * with a uniform number that depends on (seed, pos) only. So a stream that moved to another seat goes on with
  * the numbers it would have had. A grammar costs a walk over the whole vocabulary: first a token is picked
@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "link/token_probs.h"
 
 /* A token e^-24 times as likely as the likeliest is left out before anything is sorted or summed: a whole vocabulary of
  * such tokens has 1e-5 of the probability, and Gemma's 262,144 took 17 ms a token. */
@@ -24,6 +25,11 @@ struct engine_sampler {
     float presence, frequency;
     uint64_t seed;
     bool ignore_end;
+    struct {
+        int32_t token;
+        float bias;
+    } * biases; /* n_biases */
+    uint32_t n_biases;
     struct llama_sampler *filters; /* top_k, top_p, min_p; NULL when greedy */
     struct chat_grammar *grammar;  /* NULL: none */
     uint32_t *counts;              /* n_vocab; NULL without penalties */
@@ -42,6 +48,22 @@ static enum err make_filters(struct engine_sampler *s, const struct msg_submit *
     return ERR_OK;
 }
 
+/* The seat has looked at the ids before; whoever has not gets ERR_INVALID. */
+static enum err take_biases(struct engine_sampler *s, const struct msg_bytes *b) {
+    uint32_t n = token_bias_count(b);
+    if (n == 0) return ERR_OK;
+    s->biases = mem_array(n, sizeof *s->biases);
+    if (!s->biases) return ERR_NOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        double bias;
+        s->biases[i].token = token_bias_at(b, i, &bias);
+        s->biases[i].bias = (float)bias;
+        if (s->biases[i].token < 0 || s->biases[i].token >= s->e->n_vocab) return ERR_INVALID;
+    }
+    s->n_biases = n;
+    return ERR_OK;
+}
+
 static enum err sampler_fill(struct engine_sampler *s, const struct msg_submit *r,
                              const struct engine_chat *chat, char *why, size_t why_size) {
     size_t n = (size_t)s->e->n_vocab;
@@ -55,6 +77,8 @@ static enum err sampler_fill(struct engine_sampler *s, const struct msg_submit *
         s->seen = mem_array(n, sizeof *s->seen);
         if (!s->counts || !s->seen) return ERR_NOMEM;
     }
+    enum err biased = take_biases(s, &r->logit_bias);
+    if (biased) return biased;
     if (s->temperature > 0) {
         enum err err = make_filters(s, r);
         if (err) return err;
@@ -84,6 +108,7 @@ void engine_sampler_free(struct engine_sampler *s) {
     if (!s) return;
     if (s->filters) llama_sampler_free(s->filters);
     chat_grammar_free(s->grammar);
+    mem_free(s->biases);
     mem_free(s->counts);
     mem_free(s->seen);
     mem_free(s);
@@ -101,11 +126,12 @@ static double uniform(uint64_t seed, int32_t pos) {
     return (double)(mix(mix(seed) ^ (uint64_t)(uint32_t)pos) >> 11) * 0x1p-53; /* [0, 1) */
 }
 
-/* The logits as candidates, forbidden and penalised. */
+/* The logits as candidates, biased, forbidden and penalised. */
 static llama_token_data_array candidates_of(struct engine_sampler *s, const float *logits) {
     int32_t n = s->e->n_vocab;
     llama_token_data *all = s->e->candidates;
     for (int32_t t = 0; t < n; t++) all[t] = (llama_token_data){.id = t, .logit = logits[t]};
+    for (uint32_t i = 0; i < s->n_biases; i++) all[s->biases[i].token].logit += s->biases[i].bias;
     int32_t n_suppressed = 0;
     const llama_token *suppressed = llama_vocab_get_suppress_tokens(s->e->vocab, &n_suppressed);
     for (int32_t i = 0; i < n_suppressed; i++) {

@@ -77,14 +77,16 @@ void outbox_op_failed(struct outbox *o, uint64_t op, enum err err, const char *t
     outbox_send(o, &m);
 }
 
-struct msg outbox_failed_msg(uint64_t request, enum err err, const char *text) {
-    return (struct msg){
-        .type = MSG_TYPE_FAILED,
-        .failed = {.request = request, .err = err, .text = borrow(text ? text : err_text(err))}};
+struct msg outbox_failed_msg(uint64_t request, enum err err, const char *text, const char *param) {
+    return (struct msg){.type = MSG_TYPE_FAILED,
+                        .failed = {.request = request,
+                                   .err = err,
+                                   .text = borrow(text ? text : err_text(err)),
+                                   .param = borrow(param)}};
 }
 
 void outbox_failed(struct outbox *o, uint64_t request, enum err err, const char *text) {
-    struct msg m = outbox_failed_msg(request, err, text);
+    struct msg m = outbox_failed_msg(request, err, text, NULL);
     outbox_send(o, &m);
 }
 

@@ -25,7 +25,8 @@ void outbox_frame_free(struct buf *frame);
 /* Short forms of what several files say. text NULL: err_text(err). */
 void outbox_op_failed(struct outbox *o, uint64_t op, enum err err, const char *text);
 void outbox_failed(struct outbox *o, uint64_t request, enum err err, const char *text);
-struct msg outbox_failed_msg(uint64_t request, enum err err, const char *text); /* borrows text */
+/* Borrows both; param: what of the request was wrong, or NULL. */
+struct msg outbox_failed_msg(uint64_t request, enum err err, const char *text, const char *param);
 void outbox_reply(struct outbox *o, uint64_t op, enum err err, const char *text, const struct buf *json);
 
 #endif

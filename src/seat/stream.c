@@ -8,6 +8,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/utf8.h"
+#include "link/token_probs.h"
+#include "seat/logprobs.h"
 #include "seat/room.h"
 
 /* ---- life ---- */
@@ -21,6 +24,7 @@ struct stream *stream_new(struct room *r, struct msg_submit *req) {
     t->arrived_ns = clock_now_ns();
     t->item = UINT32_MAX;
     text_stream_open(&t->text);
+    shown_open(&t->shown, 0);
     list_push_back(&r->streams, &t->node);
     return t;
 }
@@ -33,6 +37,7 @@ void stream_free(struct room *r, struct stream *t) {
     engine_sampler_free(t->sampler);
     engine_chat_free(t->chat);
     text_stream_free(&t->text);
+    shown_free(&t->shown);
     buf_free(&t->said);
     mem_free(t->tokens);
     store_plan_free(&t->plan);
@@ -79,13 +84,14 @@ struct stream *stream_find_request(struct room *r, uint64_t request) {
 /* ---- one generated token: sampler, text, parsers; the same for a new and for a replayed one ---- */
 
 struct delta {
-    struct buf text, reasoning, tool_calls;
+    struct buf text, reasoning, tool_calls, logprobs;
 };
 
 static void delta_free(struct delta *d) {
     buf_free(&d->text);
     buf_free(&d->reasoning);
     buf_free(&d->tool_calls);
+    buf_free(&d->logprobs);
 }
 
 static struct msg_bytes bytes_of(const struct buf *b) {
@@ -109,15 +115,24 @@ static enum err token_text(struct room *r, struct stream *t, int32_t token, stru
     struct buf piece = BUF(0);
     bool special = engine_chat_keeps(t->chat, token);
     enum err err = engine_piece(r->engine, token, special, &piece);
+    if (!err && t->req.logprobs) err = shown_feed(&t->shown, t->generated - 1, piece.data, piece.size);
     if (!err && piece.size) *ret_stop = text_stream_feed(&t->text, piece.data, piece.size, out);
     buf_free(&piece);
     if (!err) err = text_stream_error(&t->text);
     return err ? err : out->error;
 }
 
+/* Whose text is in d. */
+static enum err note_shown(struct stream *t, const struct delta *d) {
+    if (!t->req.logprobs) return ERR_OK;
+    if (!t->chat) return shown_as_text(&t->shown);
+    return shown_in_chat(&t->shown, &t->said, &d->text, &d->reasoning, d->tool_calls.size > 0);
+}
+
 static enum err take_token(struct room *r, struct stream *t, int32_t token, struct delta *d) {
     engine_sampler_accept(t->sampler, token);
     t->generated++;
+    shown_clear(&t->shown);
     if (!tokens_push(t, token)) return ERR_NOMEM;
     bool end = engine_is_end(r->engine, token), stop = false;
     struct buf *out = t->chat ? &t->said : &d->text;
@@ -129,9 +144,11 @@ static enum err take_token(struct room *r, struct stream *t, int32_t token, stru
         t->finish = MSG_FINISH_LENGTH;
     if (t->finish && !stop) text_stream_flush(&t->text, out);
     if (out->error) return out->error;
-    if (!t->chat) return ERR_OK;
+    if (t->req.logprobs) shown_release(&t->shown, t->text.released);
+    if (!t->chat) return note_shown(t, d);
     err = engine_chat_parse(t->chat, t->said.data ? (const char *)t->said.data : "", t->said.size,
                             t->finish != 0, &d->text, &d->reasoning, &d->tool_calls);
+    if (!err) err = note_shown(t, d);
     if (!err && t->finish == MSG_FINISH_STOP && engine_chat_called_tools(t->chat))
         t->finish = MSG_FINISH_TOOL_CALLS;
     return err;
@@ -169,6 +186,39 @@ static enum err replay(struct room *r, struct stream *t) {
     return ERR_OK;
 }
 
+static enum err check_bias(struct room *r, struct stream *t, char *why, size_t why_size) {
+    uint32_t n = token_bias_count(&t->req.logit_bias);
+    t->wrong = "logit_bias";
+    if (n > LOGIT_BIAS_MAX) {
+        snprintf(why, why_size, "logit_bias: has %u tokens; at most %d are taken", n, LOGIT_BIAS_MAX);
+        return ERR_INVALID;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        double bias;
+        int32_t token = token_bias_at(&t->req.logit_bias, i, &bias);
+        if (token >= 0 && (uint32_t)token < r->info.n_vocab) continue;
+        snprintf(why, why_size, "logit_bias.%d: is not in the vocabulary of %u tokens", token,
+                 r->info.n_vocab);
+        return ERR_INVALID;
+    }
+    t->wrong = NULL;
+    return ERR_OK;
+}
+
+/* OpenAI's text_offset counts from the beginning of the prompt. */
+static enum err open_shown(struct room *r, struct stream *t) {
+    if (!t->req.logprobs) return ERR_OK;
+    struct buf text = BUF(0);
+    enum err err = ERR_OK;
+    if (t->req.kind == MSG_KIND_TEXT) buf_put(&text, t->req.prompt.data, t->req.prompt.size);
+    for (uint32_t i = 0; t->req.kind == MSG_KIND_TOKENS && i < t->n_prompt && !err; i++)
+        err = engine_piece(r->engine, t->tokens[i], false, &text);
+    if (!err) err = text.error;
+    if (!err) shown_open(&t->shown, text.size ? utf8_count((const char *)text.data, text.size) : 0);
+    buf_free(&text);
+    return err;
+}
+
 enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_size) {
     t->n_prompt = t->n_tokens;
     if (t->n_prompt == 0) {
@@ -183,6 +233,8 @@ enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_
     uint32_t left = r->pool.context - t->n_prompt;
     t->limit = t->n_prompt + (t->req.max_tokens && t->req.max_tokens < left ? t->req.max_tokens : left);
     enum err err = add_stops(t, why, why_size);
+    if (!err) err = check_bias(r, t, why, why_size);
+    if (!err) err = open_shown(r, t);
     if (!err) err = engine_sampler_new(r->engine, &t->req, t->chat, &t->sampler, why, why_size);
     if (err) return err;
     err = replay(r, t);
@@ -202,11 +254,40 @@ static void note_first_row(struct room *r, struct stream *t) {
     t->first_logits_known = true;
 }
 
+/* The token's text is that of an answer; a control token, which gives none, is named as the vocabulary does. */
+static enum err name_token(struct room *r, const struct stream *t, int32_t token, struct token_prob *p,
+                           struct buf *text) {
+    enum err err = engine_piece(r->engine, token, engine_chat_keeps(t->chat, token), text);
+    p->control = text->size == 0;
+    if (!err && p->control) err = engine_piece(r->engine, token, true, text);
+    p->text = text->data;
+    p->size = (uint32_t)text->size;
+    return err;
+}
+
+/* SAID ONCE (token_probs.h). The row is that of the coming token. */
+static enum err pack_probs(struct room *r, const struct stream *t, int32_t token, struct buf *out) {
+    struct logprobs row;
+    struct buf text[TOP_LOGPROBS_MAX + 1] = {0};
+    uint32_t n_top = t->req.logprobs - 1 < TOP_LOGPROBS_MAX ? t->req.logprobs - 1 : TOP_LOGPROBS_MAX;
+    logprobs_of_row(engine_logits(r->engine, t->item), r->info.n_vocab, token, n_top, &row);
+    struct token_probs p = {.index = t->generated, .token.logprob = row.token, .n_top = row.n_top};
+    enum err err = name_token(r, t, token, &p.token, &text[TOP_LOGPROBS_MAX]);
+    for (uint32_t i = 0; i < row.n_top && !err; i++) {
+        p.top[i].logprob = row.top[i].logprob;
+        err = name_token(r, t, row.top[i].id, &p.top[i], &text[i]);
+    }
+    if (!err) token_probs_put(out, &p);
+    for (uint32_t i = 0; i <= TOP_LOGPROBS_MAX; i++) buf_free(&text[i]);
+    return err ? err : out->error;
+}
+
 bool stream_sample(struct room *r, struct stream *t) {
     if (t->decode_tokens == 0) note_first_row(r, t);
     int32_t token = engine_sampler_pick(t->sampler, t->item, (int32_t)t->generated);
     struct delta d = {0};
-    enum err err = take_token(r, t, token, &d);
+    enum err err = t->req.logprobs ? pack_probs(r, t, token, &d.logprobs) : ERR_OK;
+    if (!err) err = take_token(r, t, token, &d);
     if (!err) {
         t->decode_tokens++;
         struct msg m = {.type = MSG_TYPE_DELTA,
@@ -214,7 +295,9 @@ bool stream_sample(struct room *r, struct stream *t) {
                                   .tokens = {.ids = &token, .n = 1},
                                   .text = bytes_of(&d.text),
                                   .reasoning = bytes_of(&d.reasoning),
-                                  .tool_calls = bytes_of(&d.tool_calls)}};
+                                  .tool_calls = bytes_of(&d.tool_calls),
+                                  .logprobs = bytes_of(&d.logprobs),
+                                  .shown = t->shown.pairs}};
         outbox_send(r->out, &m);
     }
     delta_free(&d);
@@ -289,7 +372,7 @@ void stream_end_failed(struct room *r, struct stream *t, enum err err, const cha
     if (err != ERR_CANCELED && log_limit_pass(&limit))
         log_info("seat.failed", "request=%llu err=%s text=%s", (unsigned long long)t->req.request,
                  err_name(err), log_q(text ? text : ""));
-    struct msg m = outbox_failed_msg(t->req.request, err, text);
+    struct msg m = outbox_failed_msg(t->req.request, err, text, t->wrong);
     end(r, t, &m);
 }
 

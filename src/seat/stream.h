@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "seat/engine.h"
 #include "seat/seat_mail.h"
+#include "seat/shown.h"
 #include "seat/text_stream.h"
 
 struct room;
@@ -39,7 +40,9 @@ struct stream {
     struct engine_chat *chat;
     struct engine_sampler *sampler;
     struct text_stream text;
-    struct buf said; /* all text released so far: what the chat parser reads */
+    struct buf said;    /* all text released so far: what the chat parser reads */
+    struct shown shown; /* fed only if req.logprobs */
+    const char *wrong;  /* of the request: the parameter that FAILED names; NULL. Static */
 
     int32_t *tokens; /* prompt, replay, generated; the last one is not in the cells while it decodes */
     uint32_t n_tokens, tokens_room, n_prompt, n_replay;

@@ -4,8 +4,6 @@
 
 #include "base/utf8.h"
 
-#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
-
 void text_stream_open(struct text_stream *t) {
     *t = (struct text_stream){.held = BUF(0)};
 }
@@ -46,13 +44,14 @@ static size_t stop_begun(const struct text_stream *t, const uint8_t *data, size_
 }
 
 /* Characters go out as they are; a byte that is none becomes U+FFFD. */
-static void release(const uint8_t *data, size_t size, struct buf *out) {
+static void release(struct text_stream *t, const uint8_t *data, size_t size, struct buf *out) {
+    t->released += size;
     for (size_t at = 0; at < size;) {
         size_t n = utf8_char((const char *)data + at, size - at);
         if (n)
             buf_put(out, data + at, n);
         else
-            buf_puts(out, REPLACEMENT);
+            buf_puts(out, TEXT_STREAM_REPLACEMENT);
         at += n ? n : 1;
     }
 }
@@ -63,20 +62,20 @@ bool text_stream_feed(struct text_stream *t, const void *data, size_t size_bytes
     const uint8_t *held = t->held.data;
     size_t size = t->held.size, stop = find_stop(t, held, size);
     if (stop < size) {
-        release(held, stop, out);
+        release(t, held, stop, out);
         buf_clear(&t->held);
         return true;
     }
     /* A stop string begins with the beginning of a character: an unfinished one before it will not be finished. */
     size_t keep = stop_begun(t, held, size);
     if (keep == 0) keep = utf8_cut_tail((const char *)held, size);
-    release(held, size - keep, out);
+    release(t, held, size - keep, out);
     buf_consume(&t->held, size - keep);
     return false;
 }
 
 void text_stream_flush(struct text_stream *t, struct buf *out) {
-    release(t->held.data, t->held.size, out);
+    release(t, t->held.data, t->held.size, out);
     buf_clear(&t->held);
 }
 

@@ -10,7 +10,8 @@
 #include "base/buf.h"
 #include "base/limits.h"
 
-#define TEXT_STREAM_STOPS_MAX (STOPS_MAX * 2) /* the request's and the template's own */
+#define TEXT_STREAM_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+#define TEXT_STREAM_STOPS_MAX (STOPS_MAX * 2)  /* the request's and the template's own */
 
 struct text_stream {
     struct {
@@ -18,8 +19,9 @@ struct text_stream {
         size_t size;
     } stops[TEXT_STREAM_STOPS_MAX];
     uint32_t n_stops;
-    struct buf held;  /* not released yet */
-    uint32_t stopped; /* which stop string has come, from 1 in the order they were added; 0: none */
+    struct buf held;   /* not released yet */
+    uint64_t released; /* of all bytes that were fed, in order */
+    uint32_t stopped;  /* which stop string has come, from 1 in the order they were added; 0: none */
 };
 
 void text_stream_open(struct text_stream *t); /* nothing to free before the first feed */

@@ -65,7 +65,8 @@ def requests():
     tools = (',"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"x":{"type":"integer"}}}}}],'
              '"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false')
     rest = (',"stream":true,"stream_options":{"include_usage":true},"temperature":0.7,"top_p":0.9,"top_k":40,"min_p":0.1,"seed":1,"stop":["a","b"],'
-            '"max_tokens":5,"presence_penalty":0.5,"frequency_penalty":-0.5,"response_format":{"type":"json_object"},"user":"u","n":1,"unknown":1')
+            '"max_tokens":5,"presence_penalty":0.5,"frequency_penalty":-0.5,"response_format":{"type":"json_object"},"user":"u","n":1,"unknown":1,'
+            '"logprobs":true,"top_logprobs":3,"logit_bias":{"5":-100,"319":0.5}')
     called = ('{"messages":[{"role":"user","content":"x"},{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":'
               '{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"r"}]}')
     anthropic = ('{"model":"a","max_tokens":9,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],"messages":['
@@ -78,7 +79,7 @@ def requests():
     for name, (route, body) in {
             "messages": (5, anthropic), "count": (6, anthropic), "image": (5, '{"max_tokens":1,"messages":[{"role":"user","content":[{"type":"image"}]}]}'),
             "chat": (0, chat % ""), "tools": (0, chat % tools), "all": (0, chat % rest), "called": (0, called), "no_messages": (0, "{}"),
-            "wrong": (0, '{"messages":"x"}'), "text": (1, '{"prompt":"x","max_tokens":3}'), "tokens": (1, '{"prompt":[1,2,3]}'),
+            "wrong": (0, '{"messages":"x"}'), "text": (1, '{"prompt":"x","max_tokens":3,"logprobs":5,"logit_bias":{}}'), "tokens": (1, '{"prompt":[1,2,3]}'),
             "texts": (1, '{"prompt":["x"]}'), "swap": (2, '{"model":"b","drain_timeout_s":3,"on_deadline":"park","wait":false,"hold_s":1}'),
             "offload": (3, "{}"), "fault": (4, '{"name":"kv_flip","times":1,"arg":5}')}.items():
         put("requests", name, bytes([route]) + body.encode())

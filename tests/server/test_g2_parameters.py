@@ -19,37 +19,38 @@ def text_of(answer):
     return choice["text"] if "text" in choice else choice["message"]["content"]
 
 
-NEUTRAL = {"n": 1, "logit_bias": {}, "repeat_penalty": 1, "repetition_penalty": 1.0, "typical_p": 1, "mirostat": 0, "grammar": ""}
+NEUTRAL = {"n": 1, "repeat_penalty": 1, "repetition_penalty": 1.0, "typical_p": 1, "mirostat": 0, "grammar": ""}
 NEUTRAL_OF = {
-    CHAT: {**NEUTRAL, "logprobs": False, "top_logprobs": 0, "audio": None, "modalities": ["text"], "reasoning_effort": "medium",
+    CHAT: {**NEUTRAL, "audio": None, "modalities": ["text"], "reasoning_effort": "medium",
            "verbosity": "medium", "web_search_options": None, "functions": [], "function_call": "none", "chat_template_kwargs": {}},
-    TEXT: {**NEUTRAL, "logprobs": None, "suffix": "", "echo": False, "best_of": 1},
+    TEXT: {**NEUTRAL, "suffix": "", "echo": False, "best_of": 1},
 }
-REFUSED = {"n": 2, "logit_bias": {"5": 1}, "repeat_penalty": 1.1, "repetition_penalty": 2, "typical_p": 0.5, "mirostat": 1, "grammar": "root ::= x"}
+REFUSED = {"n": 2, "repeat_penalty": 1.1, "repetition_penalty": 2, "typical_p": 0.5, "mirostat": 1, "grammar": "root ::= x"}
 REFUSED_OF = {
-    CHAT: {**REFUSED, "logprobs": True, "top_logprobs": 2, "audio": {"voice": "x"}, "modalities": ["text", "audio"], "reasoning_effort": "high",
+    CHAT: {**REFUSED, "audio": {"voice": "x"}, "modalities": ["text", "audio"], "reasoning_effort": "high",
            "verbosity": "low", "web_search_options": {}, "functions": [{"name": "f"}], "function_call": {"name": "f"},
            "chat_template_kwargs": {"x": 1}},
-    TEXT: {**REFUSED, "logprobs": 0, "suffix": "tail", "echo": True, "best_of": 2},
+    TEXT: {**REFUSED, "suffix": "tail", "echo": True, "best_of": 2},
 }
 NO_EFFECT = {"metadata": {"a": "b"}, "store": True, "service_tier": "flex", "safety_identifier": "x", "prompt_cache_retention": "24h",
              "prediction": {"type": "content", "content": "x"}, "cache_prompt": False}
 HONOURED_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "presence_penalty": 0, "frequency_penalty": 0, "stop": None,
-                     "stream": False, "stream_options": None, "user": None, "prompt_cache_key": None, "seed": None, "ignore_eos": False}
+                     "stream": False, "stream_options": None, "user": None, "prompt_cache_key": None, "seed": None, "ignore_eos": False, "logit_bias": {}}
+DEFAULTS_OF = {CHAT: {**HONOURED_DEFAULTS, "logprobs": False, "top_logprobs": 0}, TEXT: {**HONOURED_DEFAULTS, "logprobs": None}}
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 def test_g2_neutral_values_and_what_has_no_effect_are_accepted_without_a_word(server, path):
     s = server(model="a")
     plain = s.post(path, body_for(path, temperature=0)).ok()
-    for group in (NEUTRAL_OF[path], NO_EFFECT, HONOURED_DEFAULTS):
+    for group in (NEUTRAL_OF[path], NO_EFFECT, DEFAULTS_OF[path]):
         for name, value in group.items():
             r = s.post(path, body_for(path, **{"temperature": 0, name: value}))
             assert r.status == 200, (name, r.body)
             assert "x-hotseat-ignored" not in r.headers, (name, r.headers)
             if name != "temperature":
                 assert text_of(r.json()) == text_of(plain), name
-    everything = {**NEUTRAL_OF[path], **NO_EFFECT, **HONOURED_DEFAULTS, "temperature": 0}
+    everything = {**NEUTRAL_OF[path], **NO_EFFECT, **DEFAULTS_OF[path], "temperature": 0}
     assert text_of(s.post(path, body_for(path, **everything)).ok()) == text_of(plain)
 
 

@@ -1,7 +1,14 @@
 """G1: the official OpenAI client works unchanged, on a real model: chat, streaming, errors in its own classes."""
+import contextlib
+import json
+import math
+import socket
+import subprocess
+import urllib.request
+
 import openai
 import pytest
-from hotseat_harness import SMOL
+from hotseat_harness import CACHE, REAL_MODELS, SMOL, wait_until
 from real_talk import CONFIG, OPTIONS, start
 
 pytestmark = pytest.mark.xdist_group("smol")
@@ -83,3 +90,82 @@ def test_g1_wrong_key(real_server, tmp_path):
         client.models.list()
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="secret-1", max_retries=0) as client:
         assert [m.id for m in client.models.list()] == [SMOL]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_g1_chat_logprobs(client):
+    """The client's own types. At T=0 the drawn token is the likeliest; the bytes are the text."""
+    ask = dict(model=SMOL, messages=[{"role": "user", "content": "Count from one to five \U0001f642."}], temperature=0, max_tokens=40, logprobs=True,
+               top_logprobs=20)
+    choice = client.chat.completions.create(**ask).choices[0]
+    assert bytes(b for t in choice.logprobs.content for b in t.bytes).decode() == choice.message.content
+    for t in choice.logprobs.content:
+        assert len(t.top_logprobs) == 20 and t.logprob == t.top_logprobs[0].logprob and t.bytes == t.top_logprobs[0].bytes
+        assert sum(math.exp(o.logprob) for o in t.top_logprobs) <= 1 and t.logprob <= 0
+    content, text = [], ""
+    with client.chat.completions.create(**ask, stream=True) as stream:
+        for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            content += chunk.choices[0].logprobs.content if chunk.choices[0].logprobs else []
+    # A second run on cells of a cached prompt: the same text; its numbers are those of other batches.
+    assert text == choice.message.content and [t.token for t in content] == [t.token for t in choice.logprobs.content]
+    assert all(abs(a.logprob - b.logprob) < 0.05 for a, b in zip(content, choice.logprobs.content))
+
+
+def test_g1_completions_logprobs(client):
+    prompt = "The capital of France is"
+    answer = client.completions.create(model=SMOL, prompt=prompt, temperature=0, max_tokens=8, logprobs=5)
+    got, text = answer.choices[0].logprobs, answer.choices[0].text
+    assert "".join(got.tokens) == text and got.text_offset[0] == len(prompt)
+    for token, logprob, top, at in zip(got.tokens, got.token_logprobs, got.top_logprobs, got.text_offset):
+        assert max(top.values()) == logprob == top[token] and len(top) == 5 and text[at - len(prompt):].startswith(token)
+    hot = client.completions.create(model=SMOL, prompt=prompt, temperature=2, seed=3, max_tokens=1, logprobs=5).choices[0].logprobs
+    assert all(abs(hot.top_logprobs[0][k] - v) < 0.05 for k, v in got.top_logprobs[0].items())  # of the model, not of the drawing
+
+
+def test_g1_logit_bias(client):
+    prompt = "The capital of France is"
+
+    def ask(**params):
+        return client.completions.create(model=SMOL, prompt=prompt, temperature=0, max_tokens=3, **params).choices[0].text
+    plain = ask()
+    assert ask(logit_bias={"1000": 100}) == ask(logit_bias={"1000": 99}) != plain  # three times this token
+    words = {ask(logit_bias={str(i): -100 for i in range(n, 49152, 49152 // 1000 + 1)}) for n in range(3)}
+    assert all(words)
+    with pytest.raises(openai.BadRequestError) as e:
+        ask(logit_bias={"49152": 1})  # the first that is none
+    assert e.value.param == "logit_bias" and "49152 tokens" in str(e.value)
+    with pytest.raises(openai.BadRequestError) as e:
+        client.chat.completions.create(model=SMOL, messages=[{"role": "user", "content": "x"}], top_logprobs=2)
+    assert e.value.param == "top_logprobs"
+
+
+def test_g1_logprobs_are_those_of_another_server(client, tmp_path):
+    """The same model in llama.cpp's own server, where the benches have built it: the first token's likeliest ones and their numbers."""
+    other = next(CACHE.glob("engine/*/build-tools/bin/llama-server"), None)
+    if other is None:
+        pytest.skip("no llama-server here: the benches build it")
+    prompt, port = "The quick brown fox", free_port()
+    command = [other, "--model", REAL_MODELS / f"{SMOL}.gguf", "--port", str(port), "--no-ui", "--threads", "1", "-c", "512", "-np", "1",
+               "--cache-type-k", "q8_0", "--cache-type-v", "q8_0"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
+    try:
+        def ready():
+            with contextlib.suppress(OSError):
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
+        wait_until(ready, timeout=60, what="llama-server answers")
+        body = json.dumps({"prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": 20}).encode()
+        theirs = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/completion", body, timeout=60))["completion_probabilities"][0]
+    finally:
+        process.kill()
+        process.wait()
+    ours = client.completions.create(model=SMOL, prompt=prompt, temperature=0, max_tokens=1, logprobs=5).choices[0].logprobs
+    assert ours.tokens[0] == theirs["token"] and abs(ours.token_logprobs[0] - theirs["logprob"]) < 0.02
+    numbers = {o["token"]: o["logprob"] for o in theirs["top_logprobs"]}
+    assert all(abs(numbers[token] - logprob) < 0.02 for token, logprob in ours.top_logprobs[0].items()), (numbers, ours.top_logprobs)

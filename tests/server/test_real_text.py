@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from hotseat_harness import SMOL, Talk, wait_until
-from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, SHORT, SYSTEM, TURNS, check_counts, check_same, start, talk
+from real_talk import CONFIG, GEMMA, MODELS, OPTIONS, QWEN, SHORT, SYSTEM, TURNS, check_counts, check_same, start, talk
 
 per_model = pytest.mark.parametrize("model", [pytest.param(m, id=SHORT[m], marks=pytest.mark.xdist_group(SHORT[m])) for m in MODELS])
 QUESTIONS = [*TURNS[:3], "Name an animal.", "Where does it live?", "What does it eat?", "Name a river.",
@@ -104,3 +104,48 @@ def test_s13_killed_seat_during_a_stream_changes_no_token(temperature, at, real_
     # What lies in the cells of the new process is what lay in the old one's, to the bit.
     check_same(one_more_turn(server, stream.text), next_expected)
     assert server.metrics().sum("hotseat_seat_restarts_total") == 1
+
+
+@per_model
+def test_g3_logprobs_are_those_of_the_text(model, real_server):
+    """On three vocabularies, with characters of several tokens: the tokens' bytes are the text, streamed, whole and cut by a stop string."""
+    server = real_server(model, options=OPTIONS, config=CONFIG, model=model)
+    for prompt, params in (("Repeat this line: 🙂🚀🦊 naïve café 日本 — done.", {}), ("Count to 20: 1, 2, 3,", {"stop": ["7", "8,"]})):
+        ask = dict(max_tokens=40, logprobs=True, top_logprobs=2, **params)
+        choice = server.chat(model, prompt, **ask)["choices"][0]
+        text, tokens = choice["message"]["content"], [t["token"] for t in choice["logprobs"]["content"]]
+        got = bytes(b for t in choice["logprobs"]["content"] for b in t["bytes"])
+        # Longer only where a token holds a stop string's beginning, or the last character is not all there (and U+FFFD in the text).
+        assert got == text.encode() or ((params or text[-1] == "\ufffd") and got.startswith(text.rstrip("\ufffd").encode())), (got, text)
+        assert all(t["logprob"] == t["top_logprobs"][0]["logprob"] for t in choice["logprobs"]["content"])
+        stream = server.stream(model, prompt, **ask).read_all()
+        streamed = [t["token"] for _, e in stream.events for c in e["choices"] if c["logprobs"] for t in c["logprobs"]["content"]]
+        assert stream.text == text and streamed == tokens
+
+
+@pytest.mark.xdist_group("qwen")
+def test_g3_tool_calls_have_no_logprobs(real_server):
+    server = real_server(QWEN, options=OPTIONS, model=QWEN)
+    look = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}
+    ask = dict(tools=[look], tool_choice="required", max_tokens=100, logprobs=True)
+    choice = server.chat(QWEN, "What is the weather in Paris?", **ask)["choices"][0]
+    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
+    assert choice["logprobs"] == {"content": None, "refusal": None}
+
+
+@pytest.mark.xdist_group("smol")
+def test_s13_a_killed_seat_loses_no_logprobs(real_server):
+    server = real_server(SMOL, options=OPTIONS, model=SMOL)
+    ask = dict(max_tokens=40, logprobs=True, top_logprobs=3, temperature=0.8, seed=5)
+
+    def stream(kill_at):
+        st = server.stream(SMOL, "Repeat this line: 🙂🚀🦊 naïve café 日本.", **ask)
+        for i, _ in enumerate(st):
+            if i == kill_at:
+                server.kill_seat()
+        return st.text, [t for _, e in st.events for c in e["choices"] if c["logprobs"] for t in c["logprobs"]["content"]]
+    text, tokens = stream(None)
+    moved_text, moved = stream(8)
+    assert server.metrics().sum("hotseat_streams_resubmitted_total") == 1
+    assert moved_text == text and [t["bytes"] for t in moved] == [t["bytes"] for t in tokens]
+    assert all(abs(a["logprob"] - b["logprob"]) < 0.02 for a, b in zip(moved, tokens))

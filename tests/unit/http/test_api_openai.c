@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "http/api_openai.h"
+#include "link/token_probs.h"
 
 static struct api_parsed read_as(enum openai_api api, const char *body, const char *agent_header) {
     struct api_parsed p;
@@ -127,8 +128,16 @@ static const struct row ROWS[] = {
     {BOTH, "prediction", "\"prediction\":{\"type\":\"content\"}", NULL, ERR_OK, NULL},
     {BOTH, "cache_prompt", "\"cache_prompt\":true", NULL, ERR_OK, NULL},
     {BOTH, "n", "\"n\":1", "\"n\":2", ERR_UNSUPPORTED, "n"},
-    {BOTH, "logit_bias", "\"logit_bias\":{}", "\"logit_bias\":{\"50256\":-100}", ERR_UNSUPPORTED,
-     "logit_bias"},
+    {BOTH, "logit_bias", "\"logit_bias\":{}", "\"logit_bias\":[]", ERR_INVALID, "logit_bias"},
+    {BOTH, "logit_bias", "\"logit_bias\":{\"0\":100,\"50256\":-100}", "\"logit_bias\":{\"7\":100.5}",
+     ERR_INVALID, "logit_bias.7"},
+    {BOTH, "logit_bias", "\"logit_bias\":{\"2147483647\":0.5}", "\"logit_bias\":{\"2147483648\":1}",
+     ERR_INVALID, "logit_bias"},
+    {BOTH, "logit_bias", "\"logit_bias\":{\"7\":0}", "\"logit_bias\":{\"7\":\"much\"}", ERR_INVALID,
+     "logit_bias.7"},
+    {BOTH, "logit_bias", "\"logit_bias\":null", "\"logit_bias\":{\"07\":1}", ERR_INVALID, "logit_bias"},
+    {BOTH, "logit_bias", "\"logit_bias\":null", "\"logit_bias\":{\"-1\":1}", ERR_INVALID, "logit_bias"},
+    {BOTH, "logit_bias", "\"logit_bias\":null", "\"logit_bias\":{\"\":1}", ERR_INVALID, "logit_bias"},
     {BOTH, "repeat_penalty", "\"repeat_penalty\":1.0", "\"repeat_penalty\":1.1", ERR_UNSUPPORTED,
      "repeat_penalty"},
     {BOTH, "repetition_penalty", "\"repetition_penalty\":1", "\"repetition_penalty\":2", ERR_UNSUPPORTED,
@@ -136,9 +145,14 @@ static const struct row ROWS[] = {
     {BOTH, "typical_p", "\"typical_p\":1", "\"typical_p\":0.9", ERR_UNSUPPORTED, "typical_p"},
     {BOTH, "mirostat", "\"mirostat\":0", "\"mirostat\":2", ERR_UNSUPPORTED, "mirostat"},
     {BOTH, "grammar", "\"grammar\":\"\"", "\"grammar\":\"root ::= x\"", ERR_UNSUPPORTED, "grammar"},
-    {CHAT, "logprobs", "\"logprobs\":false", "\"logprobs\":true", ERR_UNSUPPORTED, "logprobs"},
-    {TEXT, "logprobs", "\"logprobs\":null", "\"logprobs\":0", ERR_UNSUPPORTED, "logprobs"},
-    {CHAT, "top_logprobs", "\"top_logprobs\":0", "\"top_logprobs\":5", ERR_UNSUPPORTED, "top_logprobs"},
+    {CHAT, "logprobs", "\"logprobs\":true", "\"logprobs\":1", ERR_INVALID, "logprobs"},
+    {TEXT, "logprobs", "\"logprobs\":0", "\"logprobs\":true", ERR_INVALID, "logprobs"},
+    {TEXT, "logprobs", "\"logprobs\":5", "\"logprobs\":6", ERR_INVALID, "logprobs"},
+    {CHAT, "top_logprobs", "\"top_logprobs\":0", "\"top_logprobs\":1", ERR_INVALID, "top_logprobs"},
+    {CHAT, "top_logprobs", "\"top_logprobs\":20,\"logprobs\":true", "\"top_logprobs\":21,\"logprobs\":true",
+     ERR_INVALID, "top_logprobs"},
+    {CHAT, "top_logprobs", "\"top_logprobs\":null", "\"top_logprobs\":5,\"logprobs\":false", ERR_INVALID,
+     "top_logprobs"},
     {CHAT, "audio", "\"audio\":null", "\"audio\":{\"voice\":\"a\"}", ERR_UNSUPPORTED, "audio"},
     {CHAT, "modalities", "\"modalities\":[\"text\"]", "\"modalities\":[\"text\",\"audio\"]", ERR_UNSUPPORTED,
      "modalities"},
@@ -296,6 +310,54 @@ START_TEST(what_is_read_is_what_was_sent) {
     ck_assert_str_eq((const char *)s->json_schema.data, "{}");
     ck_assert_uint_eq(s->kind, MSG_KIND_CHAT);
     api_parsed_free(&p);
+}
+END_TEST
+
+START_TEST(logits_are_read) {
+    struct api_parsed p = read_with(OPENAI_CHAT, "\"logit_bias\":{\"5\":-100,\"319\":0.5}");
+    const struct msg_submit *s = &p.request->submit;
+    double bias;
+    ck_assert_uint_eq(token_bias_count(&s->logit_bias), 2);
+    ck_assert_int_eq(token_bias_at(&s->logit_bias, 0, &bias), 5);
+    ck_assert_double_eq(bias, -100);
+    ck_assert_int_eq(token_bias_at(&s->logit_bias, 1, &bias), 319);
+    ck_assert_double_eq(bias, 0.5);
+    ck_assert(!p.plan.logprobs);
+    api_parsed_free(&p);
+    static const struct {
+        enum openai_api api;
+        const char *member;
+        uint32_t logprobs;
+    } ASKED[] = {{OPENAI_CHAT, "\"logprobs\":true", 1},
+                 {OPENAI_CHAT, "\"top_logprobs\":20,\"logprobs\":true", 21},
+                 {OPENAI_CHAT, "\"logprobs\":true,\"top_logprobs\":0", 1},
+                 {OPENAI_TEXT, "\"logprobs\":0", 1},
+                 {OPENAI_TEXT, "\"logprobs\":5", 6}};
+    for (size_t i = 0; i < ARRAY_LEN(ASKED); i++) {
+        p = read_with(ASKED[i].api, ASKED[i].member);
+        ck_assert_msg(p.request, "%s", p.error.text);
+        ck_assert_uint_eq(p.request->submit.logprobs, ASKED[i].logprobs);
+        ck_assert(p.plan.logprobs);
+        api_parsed_free(&p);
+    }
+}
+END_TEST
+
+/* LOGIT_BIAS_MAX, and one more. */
+START_TEST(many_biases) {
+    for (int n = LOGIT_BIAS_MAX; n <= LOGIT_BIAS_MAX + 1; n++) {
+        struct buf b = BUF(1u << 20);
+        buf_puts(&b, "{\"prompt\":\"x\",\"logit_bias\":{");
+        for (int i = 0; i < n; i++) buf_printf(&b, "%s\"%d\":1", i ? "," : "", i);
+        buf_puts(&b, "}}");
+        char *body = buf_take_string(&b);
+        struct api_parsed p = read_as(OPENAI_TEXT, body, NULL);
+        ck_assert_int_eq(p.error.err, n > LOGIT_BIAS_MAX ? ERR_INVALID : ERR_OK);
+        if (n > LOGIT_BIAS_MAX) ck_assert_str_eq(p.error.param, "logit_bias");
+        api_parsed_free(&p);
+        mem_free(body);
+    }
+    ck_assert_int_eq(mem_live_count(), 0);
 }
 END_TEST
 
@@ -501,6 +563,8 @@ int main(void) {
     tcase_add_test(t, every_parameter_has_a_row_here);
     tcase_add_test(t, what_is_read_is_what_was_sent);
     tcase_add_test(t, defaults);
+    tcase_add_test(t, logits_are_read);
+    tcase_add_test(t, many_biases);
     tcase_add_test(t, who_is_talking);
     tcase_add_test(t, priority_and_time_limit);
     tcase_add_test(t, unknown_members_are_named);

@@ -22,14 +22,14 @@
 #define CLIENT_PATIENCE_NS (60 * NS_PER_S)
 #define CLIENT_REQUESTS_MAX 256
 
-struct answer { /* what one request got */
-    struct buf text, reasoning, tools;
-    int32_t tokens[8192];
-    uint32_t n_tokens;
+struct answer {                               /* what one request got */
+    struct buf text, reasoning, tools, probs; /* probs: DELTA.logprobs */
+    int32_t tokens[8192], shown[16384];
+    uint32_t n_tokens, n_shown, shown_after[8192]; /* by token: how much of shown had come with it */
     bool started, parked, failed, ended;
     struct msg_tokens prompt_ids; /* of STARTED; owned */
     struct msg_done done;         /* its strings are copied below */
-    char logits[20], kv[20], error[512];
+    char logits[20], kv[20], error[512], param[64];
     enum err err;
 };
 
@@ -86,7 +86,12 @@ static inline void answer_add(struct client *c, struct msg *m, struct answer *a)
         buf_put(&a->text, m->delta.text.data, m->delta.text.size);
         buf_put(&a->reasoning, m->delta.reasoning.data, m->delta.reasoning.size);
         buf_put(&a->tools, m->delta.tool_calls.data, m->delta.tool_calls.size);
-        for (uint32_t i = 0; i < m->delta.tokens.n; i++) a->tokens[a->n_tokens++] = m->delta.tokens.ids[i];
+        buf_put(&a->probs, m->delta.logprobs.data, m->delta.logprobs.size);
+        for (uint32_t i = 0; i < m->delta.shown.n; i++) a->shown[a->n_shown++] = m->delta.shown.ids[i];
+        for (uint32_t i = 0; i < m->delta.tokens.n; i++) {
+            a->shown_after[a->n_tokens] = a->n_shown;
+            a->tokens[a->n_tokens++] = m->delta.tokens.ids[i];
+        }
     }
     if (m->type == MSG_TYPE_DONE) {
         ck_assert(!a->ended);
@@ -99,6 +104,7 @@ static inline void answer_add(struct client *c, struct msg *m, struct answer *a)
         ck_assert(!a->ended);
         a->err = m->failed.err;
         snprintf(a->error, sizeof a->error, "%s", m->failed.text);
+        snprintf(a->param, sizeof a->param, "%s", m->failed.param);
         a->failed = a->ended = true;
     }
     if (m->type == MSG_TYPE_PARKED) a->parked = a->ended = true;
@@ -205,6 +211,7 @@ static inline int client_status(struct client *c) {
     for (int i = 0; i < CLIENT_REQUESTS_MAX; i++) {
         if (!c->answers[i]) continue;
         buf_free(&c->answers[i]->text), buf_free(&c->answers[i]->reasoning), buf_free(&c->answers[i]->tools);
+        buf_free(&c->answers[i]->probs);
         mem_free(c->answers[i]->prompt_ids.ids);
         free(c->answers[i]);
     }
