@@ -78,7 +78,7 @@ def test_too_late_is_408_and_its_work_ends(server, models):
     assert e.value.status == 408 and "waited for b" in str(e.value)
     waiting = s.stream("b", "[[say:never]]", headers=time_limit(1.5)).read_all()  # after its first sign of life
     assert waiting.comments and waiting.error["code"] == "timeout"
-    assert s.metrics().sum("hotseat_requests_waiting") == 0
+    wait_until(lambda: s.metrics().sum("hotseat_requests_waiting") == 0, timeout=2, what="nobody waits")
     busy.close()
     assert s.metrics().sum("hotseat_requests_total", outcome="timeout") == 4
     assert s.metrics().sum("hotseat_swaps_total") == 0
