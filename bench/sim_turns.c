@@ -171,11 +171,9 @@ static uint32_t turns_of(const struct sim *s, struct turns_queue *others, int *i
         .seated_oldest_ns = s->seated >= 0 && head(s, s->seated) ? ns(head(s, s->seated)->came) : INT64_MAX,
         .others = others,
         .n_others = n,
-        .settings = {.wait_bound_ns = ns(60),
-                     .stay_min_ns = -1,
-                     .patience_ns = getenv("P") ? ns(atof(getenv("P"))) : -1,
-                     .auto_swap = true},
-        .parallel = PARALLEL};
+        .settings = {.wait_bound_ns = ns(60), .stay_min_ns = -1, .patience_ns = -1, .auto_swap = true},
+        .parallel = PARALLEL,
+        .drain_ns = ns(DRAIN_S)};
     if (s->seated >= 0) in->habit = s->habits[s->seated];
     if (s->seated >= 0)
         in->seated_work = (struct turns_work){.running = (uint32_t)s->n_running,

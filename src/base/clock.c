@@ -17,3 +17,7 @@ int64_t clock_now_ns(void) {
 int64_t clock_wall_ns(void) {
     return read_clock(CLOCK_REALTIME);
 }
+
+int64_t clock_thread_ns(void) {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}

@@ -29,11 +29,11 @@
 #define RESTORE_AHEAD_BLOCKS 8          /* blocks read ahead of the engine while a sequence is restored */
 #define SEQUENCES_MAX 256               /* libllama's LLAMA_MAX_SEQ */
 #define PARALLEL_MAX 64
-#define TOKEN_GAP_MAX 100
-#define SWAP_HISTORY 32                    /* swaps that GET /admin/swap shows */
-#define EVENT_CLIENTS_MAX 64               /* open GET /admin/events */
-#define GGUF_KV_MAX 65536                  /* metadata pairs; real files have 20-60 */
-#define GGUF_TENSORS_MAX 65536             /* real files have 30-2,000 */
+#define TOKEN_GAP_MAX 100      /* times an undisturbed token: past it prompts fill whole steps anyway */
+#define SWAP_HISTORY 32        /* swaps that GET /admin/swap shows */
+#define EVENT_CLIENTS_MAX 64   /* open GET /admin/events */
+#define GGUF_KV_MAX 65536      /* metadata pairs; real files have 20-60 */
+#define GGUF_TENSORS_MAX 65536 /* real files have 30-2,000 */
 #define GGUF_STRING_BYTES_MAX (16u << 20)  /* one string; templates are up to 100 KB */
 #define GGUF_ARRAY_MAX (16u << 20)         /* elements of one array; vocabularies have 262,144 */
 #define GGUF_DIMS_MAX 4                    /* dimensions of a tensor */

@@ -25,9 +25,9 @@ void list_push_front(struct list *l, struct list_node *n) {
     insert_between(l, n, &l->head, l->head.next);
 }
 
-void list_insert_before(struct list *l, struct list_node *n, struct list_node *next) {
-    next = next ? next : &l->head;
-    insert_between(l, n, next->prev, next);
+void list_insert_after(struct list *l, struct list_node *n, struct list_node *prev) {
+    prev = prev ? prev : &l->head;
+    insert_between(l, n, prev, prev->next);
 }
 
 void list_remove(struct list *l, struct list_node *n) {
@@ -49,4 +49,12 @@ struct list_node *list_first(const struct list *l) {
 
 struct list_node *list_next(const struct list *l, const struct list_node *n) {
     return n->next == &l->head ? NULL : n->next;
+}
+
+struct list_node *list_last(const struct list *l) {
+    return l->head.prev == &l->head ? NULL : l->head.prev;
+}
+
+struct list_node *list_prev(const struct list *l, const struct list_node *n) {
+    return n->prev == &l->head ? NULL : n->prev;
 }

@@ -18,12 +18,14 @@ struct list {
 void list_init(struct list *l);
 void list_push_back(struct list *l, struct list_node *n); /* n must be in no list */
 void list_push_front(struct list *l, struct list_node *n);
-void list_insert_before(struct list *l, struct list_node *n,
-                        struct list_node *next);       /* next is in l; NULL: at the end */
+void list_insert_after(struct list *l, struct list_node *n,
+                       struct list_node *prev);        /* prev is in l; NULL: at the beginning */
 void list_remove(struct list *l, struct list_node *n); /* n must be in l */
 bool list_linked(const struct list_node *n);
 struct list_node *list_first(const struct list *l);                           /* NULL when empty */
 struct list_node *list_next(const struct list *l, const struct list_node *n); /* NULL after the last */
+struct list_node *list_last(const struct list *l);                            /* NULL when empty */
+struct list_node *list_prev(const struct list *l, const struct list_node *n); /* NULL before the first */
 
 #define LIST_ENTRY(node, type, member) ((node) ? CONTAINER_OF(node, type, member) : NULL)
 /* The entry may be removed from the list inside the loop. */

@@ -60,7 +60,11 @@ uint64_t proc_mem_private_bytes(void) {
         uint64_t anonymous = field_bytes(rollup, "Anonymous"), dirty = field_bytes(rollup, "Private_Dirty");
         return (anonymous > dirty ? anonymous : dirty) + field_bytes(rollup, "Swap");
     }
-    AUTO(mem_freep) char *status = read_all("/proc/self/status"); /* kernels before 4.14 */
+    return proc_mem_private_bytes_about(); /* kernels before 4.14 */
+}
+
+uint64_t proc_mem_private_bytes_about(void) {
+    AUTO(mem_freep) char *status = read_all("/proc/self/status");
     if (!status) return 0;
     return field_bytes(status, "RssAnon") + field_bytes(status, "RssShmem") + field_bytes(status, "VmSwap");
 }

@@ -16,6 +16,10 @@ uint64_t proc_mem_private_bytes(void) {
     return 0;
 }
 
+uint64_t proc_mem_private_bytes_about(void) {
+    return 0;
+}
+
 uint32_t proc_mem_mappings_of(const char *path UNUSED) {
     return 0;
 }

@@ -257,8 +257,7 @@ static void put_streams(struct front *f, struct json_out *w) {
     }
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         LIST_EACH(&registry_at(f->registry, i)->waiting, struct stream, node, t) {
-            if (!t->submits) break; /* those that have run stand before those that have not */
-            put_stream(f, w, t);
+            if (t->submits) put_stream(f, w, t);
         }
     }
     json_end(w);

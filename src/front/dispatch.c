@@ -14,6 +14,7 @@
 #include "front/front_impl.h"
 
 #define TOKENS_ROOM_MIN 64
+#define LATE "not answered within the %.6g s of X-Hotseat-Timeout-S:"
 #define NOT_AUTO "%s is not seated and only the admin may swap"
 
 /* ---- streams ---- */
@@ -48,24 +49,31 @@ static void stream_unlink(struct front *f, struct stream *t) {
         if (!f->running.count) swap_on_drained(&f->swap, f->now_ns);
     } else if (list_linked(&t->node)) {
         list_remove(&t->model->waiting, &t->node);
+        t->model->queue.known = false;
         f->n_waiting--;
     }
     queue_gauges(f, t->model);
     f->schedule = true;
 }
 
-/* Whoever has run stands before those that have not: half of its answer is out. */
+bool is_background(const struct stream *t) {
+    return t->request->priority == PRIORITY_BACKGROUND;
+}
+
+/* Background stands behind all others. Else whoever has run stands before those that have not: half of its answer is out. */
 static bool goes_before(const struct stream *a, const struct stream *b) {
+    if (is_background(a) != is_background(b)) return is_background(b);
     if (a->submits && b->submits) return a->id < b->id;
     if (a->submits || b->submits) return a->submits;
     return a->due_ns < b->due_ns;
 }
 
 void stream_push(struct front *f, struct stream *t) {
-    struct list_node *next = list_first(&t->model->waiting);
-    while (next && !goes_before(t, CONTAINER_OF(next, struct stream, node)))
-        next = list_next(&t->model->waiting, next);
-    list_insert_before(&t->model->waiting, &t->node, next);
+    struct list_node *prev = list_last(&t->model->waiting);
+    while (prev && goes_before(t, CONTAINER_OF(prev, struct stream, node)))
+        prev = list_prev(&t->model->waiting, prev);
+    list_insert_after(&t->model->waiting, &t->node, prev);
+    t->model->queue.known = false;
     f->n_waiting++;
     f->schedule = true;
     queue_gauges(f, t->model);
@@ -206,8 +214,19 @@ static struct stream *stream_new(struct front *f, struct request *q, struct mode
     return t;
 }
 
+/* It lay in a mailbox for too long: nothing may be begun for it, not even a look at its model. */
+static bool refuse_if_late(struct front *f, struct request *q) {
+    if (!q->timeout_ns || f->now_ns < q->arrived_ns + q->timeout_ns) return false;
+    metrics_request(f->metrics, NULL, METRIC_OUTCOME_TIMEOUT);
+    front_reply_error(f, q, ERR_TIMEOUT, 0, LATE " nobody had looked at it yet",
+                      (double)q->timeout_ns / (double)NS_PER_S);
+    request_free(q);
+    return true;
+}
+
 void dispatch_request(struct front *f, struct request *q) {
     struct refusal no = {0};
+    if (refuse_if_late(f, q)) return;
     if (f->stop) {
         front_reply_error(f, q, ERR_STOPPING, RETRY_SHORT_S, "%s", err_text(ERR_STOPPING));
         request_free(q);
@@ -256,11 +275,12 @@ static bool submit(struct front *f, struct stream *t) {
     if (!seat_send(f, &m)) return false; /* the death of the seat is told elsewhere */
     note_wait(f, t);
     list_remove(&t->model->waiting, &t->node);
+    t->model->queue.known = false;
     f->n_waiting--;
     list_push_back(&f->running, &t->node);
     t->model->running++;
     t->running = true;
-    t->moved = false;
+    t->moved = t->yields = false;
     t->submitted_ns = f->now_ns;
     if (t->submits++) metrics_add(f->metrics, METRIC_STREAMS_RESUBMITTED, 1);
     if (f->running.count == 1) f->seat_progress_ns = f->now_ns;
@@ -270,6 +290,31 @@ static bool submit(struct front *f, struct stream *t) {
     return true;
 }
 
+static void tell_cancel(struct front *f, const struct stream *t) {
+    struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
+    (void)seat_send(f, &m);
+}
+
+/* Whoever waits and is not background gets the place of one that is: the seat lets go of it, and it waits, with what it has said. */
+static void make_way(struct front *f, const struct model *m) {
+    size_t yielding = 0, wanted = 0;
+    LIST_EACH(&m->waiting, struct stream, node, t) {
+        if (is_background(t)) break;
+        wanted++;
+    }
+    LIST_EACH(&f->running, struct stream, node, t) {
+        yielding += t->yields || t->ended;
+    }
+    for (struct list_node *n = list_last(&f->running); n && yielding < wanted;
+         n = list_prev(&f->running, n)) {
+        struct stream *t = CONTAINER_OF(n, struct stream, node);
+        if (!is_background(t) || t->yields || t->ended) continue;
+        t->yields = true;
+        yielding++;
+        tell_cancel(f, t);
+    }
+}
+
 void dispatch_streams(struct front *f) {
     struct model *m = f->swap.seated;
     if (f->swap.state != SWAP_SERVING || !m || f->stop > STOP_DRAIN) return;
@@ -277,6 +322,7 @@ void dispatch_streams(struct front *f) {
         struct stream *t = moves_next(f, m);
         if (!t || !submit(f, t)) return;
     }
+    make_way(f, m);
 }
 
 /* ---- what the seat says about them ---- */
@@ -288,11 +334,6 @@ static struct reply *reply_for(struct stream *t, enum reply_kind kind) {
         return NULL;
     }
     return r;
-}
-
-static void tell_cancel(struct front *f, const struct stream *t) {
-    struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
-    (void)seat_send(f, &m);
 }
 
 /* The client is too slow, or there was no memory for it: its work ends. */
@@ -414,6 +455,10 @@ static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
 static void on_failed(struct front *f, struct stream *t, const struct msg_failed *m) {
     enum err err = m->err && m->err < ERR_COUNT ? (enum err)m->err : ERR_INTERNAL;
     stream_unlink(f, t);
+    if (err == ERR_CANCELED && t->yields && !t->ended) {
+        moves_parked(f, t);
+        return;
+    }
     count_end(f, t, err == ERR_CANCELED ? METRIC_OUTCOME_CANCELED : METRIC_OUTCOME_ERROR);
     if (!t->ended) {
         struct reply *r = reply_error(t->request->client, err, m->text && *m->text ? "%s" : NULL, m->text);
@@ -458,9 +503,8 @@ static void cancel(struct front *f, struct stream *t) {
 static bool end_if_late(struct front *f, struct stream *t) {
     if (t->ended || f->now_ns < t->deadline_ns) return false;
     char text[512];
-    snprintf(text, sizeof text, "not answered within the %.6g s of X-Hotseat-Timeout-S: it %s %s",
-             (double)t->request->timeout_ns / (double)NS_PER_S, t->running ? "ran on" : "waited for",
-             t->model->id);
+    snprintf(text, sizeof text, LATE " it %s %s", (double)t->request->timeout_ns / (double)NS_PER_S,
+             t->running ? "ran on" : "waited for", t->model->id);
     if (t->running) tell_cancel(f, t);
     stream_fail(f, t, ERR_TIMEOUT, 0, text);
     return true;

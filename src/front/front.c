@@ -255,6 +255,12 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/* Most end at once; one that hangs in the kernel may do so for hours. */
+static int64_t reap_every_ns(int64_t since_ns) {
+    int64_t ns = since_ns / 8;
+    return ns < 2 * NS_PER_MS ? 2 * NS_PER_MS : least(ns, 250 * NS_PER_MS);
+}
+
 static int64_t next_deadline_ns(const struct front *f) {
     int64_t at = f->next_janitor_ns;
     if (f->stop) {
@@ -266,8 +272,8 @@ static int64_t next_deadline_ns(const struct front *f) {
     }
     at = least(at, f->deadline_ns);
     if (f->measuring.process) at = least(at, f->measuring.deadline_ns);
-    if (f->n_leaving || f->measuring.closed)
-        at = least(at, f->now_ns + 2 * NS_PER_MS); /* a process that ends can't be polled everywhere */
+    if (f->n_leaving || f->measuring.closed) /* a process that ends can't be polled everywhere */
+        at = least(at, f->now_ns + reap_every_ns(f->now_ns - f->leaving_since_ns));
     return f->schedule || f->more_from_seat ? f->now_ns : at;
 }
 

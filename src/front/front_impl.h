@@ -41,13 +41,15 @@ struct stream {
     bool entered;   /* the client knows */
     bool ended;     /* the last reply is out; the seat has yet to let go */
     bool moved;     /* a new token came since it was last submitted */
+    bool yields;    /* background that the seat was told to let go: it goes on later */
     bool must_move; /* it was there at a counted death: goes on alone until it has moved */
     uint32_t deaths, submits;
     uint32_t unread; /* of the prompt, as STARTED said: counted as read with the first token */
     int32_t *tokens; /* all generated so far: the replay */
     uint32_t n_tokens, room;
     int64_t waits_since_ns; /* arrival, or when it was parked */
-    int64_t due_ns; /* its place among those that have not run: arrival, less what its priority is worth */
+    int64_t
+        due_ns; /* its place among those that have not run: arrival, less what being interactive is worth */
     int64_t deadline_ns; /* INT64_MAX: none */
     int64_t next_waiting_ns;
     int64_t queue_ns, swap_ns, submitted_ns;
@@ -137,7 +139,8 @@ struct front {
     struct seat_process *seat;
     struct seat_process *leaving[8]; /* ended, not reaped */
     uint32_t n_leaving;
-    bool start_wanted; /* as soon as the last one is gone */
+    int64_t leaving_since_ns; /* the last one that began to */
+    bool start_wanted;        /* as soon as the last one is gone */
     bool first_seat_done;
     bool first_pending; /* the first model is being looked at or loaded */
     uint64_t generation;
@@ -214,8 +217,9 @@ void dispatch_refuse_not_auto(struct front *f);        /* whoever waits for what
 void dispatch_cancel_running(struct front *f);         /* a swap's deadline, on_deadline cancel */
 struct model *dispatch_default_model(struct front *f); /* what "default" means now; NULL */
 void dispatch_deadlines(struct front *f);              /* ends those whose time is over */
-/* Into its model's queue: those that have run first, by age; then by priority and age. */
+/* Into its model's queue: background last; those that have run first, by age; then by priority and age. */
 void stream_push(struct front *f, struct stream *t);
+bool is_background(const struct stream *t);
 void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);

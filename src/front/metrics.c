@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum metric_type { TYPE_COUNTER, TYPE_GAUGE };
+enum metric_type { TYPE_COUNTER, TYPE_GAUGE, TYPE_SECONDS };
 
 static const struct metric_row {
     enum metric_type type;
@@ -161,10 +161,14 @@ enum err metrics_text(const struct metrics *m, struct buf *out) {
     for (int i = 0; i < METRIC_COUNT; i++) {
         const struct metric_row *row = &ROWS[i];
         if (!i || strcmp(row->family, ROWS[i - 1].family))
-            head_print(out, row->family, row->help, row->type == TYPE_COUNTER ? "counter" : "gauge");
+            head_print(out, row->family, row->help, row->type == TYPE_GAUGE ? "gauge" : "counter");
         const char *open = *row->labels ? "{" : "", *close = *row->labels ? "}" : "";
-        buf_printf(out, "hotseat_%s%s%s%s %lld\n", row->family, open, row->labels, close,
-                   (long long)metrics_get(m, (enum metric)i));
+        int64_t value = metrics_get(m, (enum metric)i);
+        buf_printf(out, "hotseat_%s%s%s%s ", row->family, open, row->labels, close);
+        if (row->type == TYPE_SECONDS)
+            buf_printf(out, "%.9f\n", (double)value / 1e9);
+        else
+            buf_printf(out, "%lld\n", (long long)value);
     }
     for (int i = 0; i < METRIC_HISTOGRAM_COUNT; i++) {
         const struct metric_row *row = &HISTOGRAMS[i];

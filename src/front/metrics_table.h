@@ -1,6 +1,6 @@
 /* metrics_table.h - every figure of GET /metrics. Names get the prefix hotseat_; units are seconds, bytes,
  * tokens. Rows of one family stand together. X(ENUM, TYPE, "family", "labels", "help") COUNTER, GAUGE: whole
- * numbers. */
+ * numbers; SECONDS: a counter that is kept in nanoseconds. */
 #ifndef HOTSEAT_FRONT_METRICS_TABLE_H
 #define HOTSEAT_FRONT_METRICS_TABLE_H
 
@@ -40,6 +40,8 @@
     X(BLOCKS_CORRUPT, COUNTER, "blocks_corrupt_total", "", "cache files found damaged and quarantined")      \
     X(WRITE_FAILURES, COUNTER, "cache_write_failures_total", "", "cache writes that failed")                 \
     X(DECODE_CALLS, COUNTER, "decode_calls_total", "", "steps of the engine")                                \
+    X(DECODE_CPU, SECONDS, "decode_cpu_seconds_total", "",                                                   \
+      "processor time of the engine's thread inside these steps; not of its helpers")                        \
     X(CACHE_DISK, GAUGE, "cache_disk_bytes", "", "size of the cache folder")                                 \
     X(CACHE_BUDGET, GAUGE, "cache_disk_budget_bytes", "", "its budget")                                      \
     X(CACHE_DIRTY, GAUGE, "cache_dirty_bytes", "", "cache bytes on their way to the disk")                   \

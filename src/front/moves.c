@@ -58,7 +58,6 @@ struct stream *moves_next(struct front *f, struct model *m) {
     }
     struct stream *next = NULL;
     LIST_EACH(&m->waiting, struct stream, node, w) {
-        if (!w->submits) break; /* those that have run stand before those that have not */
         if (w->must_move && (!next || w->deaths > next->deaths)) next = w;
     }
     return next ? next : LIST_ENTRY(list_first(&m->waiting), struct stream, node);

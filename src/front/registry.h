@@ -23,6 +23,13 @@ const char *model_state_name(enum model_state s); /* "available"; static */
     INT64_C(10000000000) /* after the first failure; doubles with each further one */
 #define MODEL_COOLDOWN_MAX_NS INT64_C(600000000000)
 
+struct model_queue {
+    int64_t oldest_ns,
+        background_ns; /* waits since: of those that are not background, and of those that are; INT64_MAX: none */
+    bool parked;       /* all have run */
+    bool known;        /* else the queue has changed since */
+};
+
 struct model {
     char *id, *path;
     char *aliases[MODEL_ALIASES_MAX];
@@ -51,7 +58,8 @@ struct model {
     struct turns_habit habit;
     int64_t not_before_ns; /* turn.c's: there was no memory for it; those that were parked ask again then */
     struct list waiting;   /* dispatch.c's: streams in order */
-    uint32_t running;      /* dispatch.c's */
+    struct model_queue queue; /* turn.c's: what it says of `waiting` */
+    uint32_t running;         /* dispatch.c's */
     bool seen;
 };
 

@@ -28,7 +28,7 @@ enum request_verb {
     REQUEST_PS /* seat, queues: for `hotseat ps` */
 };
 
-/* Each step counts like REQUEST_PRIORITY_NS of waiting, so that nobody waits behind others for ever. */
+/* Being interactive counts like REQUEST_PRIORITY_NS of waiting, so that no normal one waits behind them for ever. */
 enum request_priority { PRIORITY_BACKGROUND, PRIORITY_NORMAL, PRIORITY_INTERACTIVE, PRIORITY_COUNT };
 #define REQUEST_PRIORITY_NS INT64_C(60000000000)
 const char *request_priority_name(enum request_priority p); /* "background"; static */

@@ -27,6 +27,7 @@ void seat_leave(struct front *f, struct seat_process *p) {
         leaving_drop(f, 0);
     }
     f->leaving[f->n_leaving++] = p;
+    f->leaving_since_ns = f->now_ns;
 }
 
 /* A measuring seat holds no store, and its memory is no model's: nobody waits for its end. */
@@ -184,6 +185,7 @@ static void on_stats(struct front *f, struct msg_stats *s) {
     COUNT(WRITE_FAILURES, write_failures);
     COUNT(BLOCKS_EVICTED, evicted_blocks);
     COUNT(DECODE_CALLS, decode_calls);
+    COUNT(DECODE_CPU, decode_cpu_ns);
 #undef COUNT
     metrics_set(f->metrics, METRIC_MEMORY_SEAT, (int64_t)s->memory_bytes);
     metrics_set(f->metrics, METRIC_CELLS, s->cells);
@@ -303,7 +305,9 @@ static enum err op_plan(void *ctx, const struct model *m, struct admission *ret,
     return validate_plan(ctx, m, ret, why, why_size);
 }
 static void op_changed(void *ctx) {
-    front_update_readiness(ctx);
+    struct front *f = ctx;
+    if (f->swap.rolling_back) weights_ahead_end(f->ahead); /* the old model is read now */
+    front_update_readiness(f);
     events_swap(ctx);
 }
 static void op_ended(void *ctx, const struct swap_record *r) {

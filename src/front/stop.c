@@ -29,6 +29,7 @@ static void fail_waiting(struct front *f) {
 void stop_begin(struct front *f) {
     if (f->stop) return;
     validate_abort(f);
+    weights_ahead_end(f->ahead);
     step(f, STOP_DRAIN, f->settings.drain_timeout_ns);
     fail_waiting(f);
     turn_fail_waits(f, ERR_STOPPING, err_text(ERR_STOPPING));

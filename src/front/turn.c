@@ -221,19 +221,15 @@ static void waits_of_the_past(struct front *f) {
 
 static bool admin_step(struct front *f) {
     waits_of_the_past(f);
-    while (!swap_busy(&f->swap) && f->swap_waits.count) {
+    while (!swap_busy(&f->swap)) {
         struct swap_wait *w = LIST_ENTRY(list_first(&f->swap_waits), struct swap_wait, node);
-        if (!wait_step(f, w)) break;
+        if (!w || !wait_step(f, w)) break;
     }
     waits_of_the_past(f);
     return f->swap_waits.count > 0 || swap_busy(&f->swap);
 }
 
 /* ---- whose turn ---- */
-
-static bool is_background(const struct stream *t) {
-    return t->request->priority == PRIORITY_BACKGROUND;
-}
 
 static bool may_run(struct front *f, struct model *m) {
     if (!m->waiting.count) m->look_ticket = 0; /* who comes later gets a look of its own */
@@ -247,20 +243,17 @@ static bool may_run(struct front *f, struct model *m) {
     return m->state == MODEL_AVAILABLE && m->measure.known;
 }
 
-/* What the policy wants to know of those that wait for a model. */
-struct waiting {
-    int64_t oldest_ns,
-        background_ns; /* of those that are not background, and of those that are; INT64_MAX: none */
-    bool parked;       /* all have run */
-};
-
-static struct waiting waiting_of(const struct model *m) {
-    struct waiting w = {.oldest_ns = INT64_MAX, .background_ns = INT64_MAX, .parked = true};
+/* What the policy wants to know of those that wait; counted once until the queue changes. */
+static struct model_queue waiting_of(struct model *m) {
+    if (m->queue.known) return m->queue;
+    struct model_queue w = {
+        .oldest_ns = INT64_MAX, .background_ns = INT64_MAX, .parked = true, .known = true};
     LIST_EACH(&m->waiting, struct stream, node, t) {
         int64_t *oldest = is_background(t) ? &w.background_ns : &w.oldest_ns;
         if (t->waits_since_ns < *oldest) *oldest = t->waits_since_ns;
         if (!t->submits) w.parked = false;
     }
+    m->queue = w;
     return w;
 }
 
@@ -310,7 +303,7 @@ static struct turns_work work_of(const struct model *m) {
 }
 
 static void add_queue(struct front *f, struct turn_view *v, struct model *m) {
-    struct waiting w = waiting_of(m);
+    struct model_queue w = waiting_of(m);
     bool background = m->waiting.count && w.oldest_ns == INT64_MAX;
     int64_t oldest_ns = background ? w.background_ns : w.oldest_ns;
     v->queues[v->in.n_others] = (struct turns_queue){.oldest_ns = m->waiting.count ? oldest_ns : f->now_ns,
@@ -330,7 +323,7 @@ static bool runs_but_background(const struct front *f, const struct model *m) {
 }
 
 /* seated: who sits, or for estimates who will in a moment. */
-static void view(struct front *f, struct turn_view *v, const struct model *seated, bool has_work) {
+static void view(struct front *f, struct turn_view *v, struct model *seated, bool has_work) {
     v->in = (struct turns_input){.now_ns = f->now_ns,
                                  .seated = seated != NULL,
                                  .seated_has_work = has_work,
@@ -340,6 +333,7 @@ static void view(struct front *f, struct turn_view *v, const struct model *seate
                                  .hold_until_ns = f->swap.hold_until_ns,
                                  .others = v->queues,
                                  .settings = f->settings.turns,
+                                 .drain_ns = f->settings.drain_timeout_ns,
                                  .parallel = f->config->parallel};
     if (!seated) return;
     v->in.habit = seated->habit;
@@ -349,14 +343,20 @@ static void view(struct front *f, struct turn_view *v, const struct model *seate
         has_work && v->in.seated_oldest_ns == INT64_MAX && !runs_but_background(f, seated);
 }
 
+/* Those that run are half through, on the average. */
+static int64_t drain_left_ns(const struct front *f, const struct swap *s) {
+    int64_t half = work_of(s->from).service_ns / 2, left = s->drain_deadline_ns - f->now_ns;
+    return left < 0 ? 0 : left < half ? left : half;
+}
+
 int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
     static struct turn_view v;
     const struct swap *s = &f->swap;
-    const struct model *next = swap_next(s);
+    struct model *next = swap_next(s);
     view(f, &v, next, next && (next->running || next->waiting.count));
     if (swap_busy(s)) {
         v.in.swap_left_ns = swap_eta_ns(s, f->now_ns);
-        if (s->step == STEP_DRAIN && s->from) v.in.swap_left_ns += work_of(s->from).service_ns / 2;
+        if (s->step == STEP_DRAIN && s->from) v.in.swap_left_ns += drain_left_ns(f, s);
         v.in.hold_until_ns = 0;
     }
     uint32_t target = TURNS_SEATED;
@@ -444,6 +444,7 @@ static void fail_queues(struct front *f, const struct swap_record *r) {
 }
 
 void turn_swap_ended(struct front *f, const struct swap_record *r) {
+    front_update_readiness(f); /* before the answers: who has one finds it there */
     count_swap(f, r);
     weights_ahead_end(f->ahead);
     f->last_swap = *r;

@@ -142,8 +142,8 @@ int64_t turns_eta_ns(const struct turns_input *in, uint32_t target, uint32_t pos
                 work == &in->seated_work ? patience_ns(in, q->swap_ns) : turns_patience_ns(s, q->swap_ns);
             int64_t done = idle ? min_i64(in->idle_since_ns, at) : at + work_ns(work, parallel);
             int64_t leaves = min_i64(add_i64(done, patience), overdue_ns(s, &now, q));
-            if (leaves < done)
-                leaves += work->service_ns / 2; /* the drain: those that run are half through */
+            if (leaves < done && !now.background) /* the drain: those that run are half through */
+                leaves += min_i64(work->service_ns / 2, in->drain_ns);
             at = max_i64(at, max_i64(leaves, in->hold_until_ns));
         }
         at += q->swap_ns;

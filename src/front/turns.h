@@ -11,7 +11,8 @@
  * A queue's wait counts from its oldest request or from the moment its model last left the seat, whichever is later: a backlog
  * that outlived its own turn goes behind those who had none yet. That makes a bound:
  *
- *   a request that finds its own queue empty enters the seat at most
+ *   a request that finds its own queue empty, and a place among its model's running ones, and that no interactive one overtakes,
+ *   enters the seat at most
  *       W(M) = B + (M - 1) * max(Q, G) + M * (D + s)
  *   after it came, for M models with work, D the drain timeout, s the slowest swap. Why: at B after its arrival every
  * sitting is cut at max(Q, G); of the M - 1 others each sits at most once more, because whoever leaves goes behind it; each
@@ -82,6 +83,7 @@ struct turns_input {
     /* For estimates only: */
     struct turns_work seated_work;
     uint32_t parallel;    /* requests that the seat takes at a time */
+    int64_t drain_ns;     /* the longest drain */
     int64_t swap_left_ns; /* of a swap under way; then the seated model is the one that comes */
 };
 

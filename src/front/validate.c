@@ -191,6 +191,7 @@ void validate_measured(struct front *f) {
         if (err == ERR_NOMEM || (!err && m.type == MSG_NONE)) return;
         if (err) { /* measure_ended() follows */
             g->closed = true;
+            f->leaving_since_ns = f->now_ns;
             g->deadline_ns = f->now_ns + END_LIMIT_NS;
             return;
         }

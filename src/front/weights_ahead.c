@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file_hint.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/mem.h"
@@ -16,7 +15,7 @@
 #include "model/gguf_parts.h"
 
 #define JOBS_MAX 16
-#define PIECE_BYTES (UINT64_C(8) << 20)   /* big sequential reads, and often enough asked whether to stop */
+#define PIECE_BYTES ((size_t)1 << 20)     /* large for a disk, and often enough asked whether to stop */
 #define SPARE_BYTES (UINT64_C(512) << 20) /* for everybody else on this machine */
 
 struct job {
@@ -29,6 +28,7 @@ struct weights_ahead {
     pthread_t thread;
     bool started;
     _Atomic uint64_t wanted; /* serial of the job that is not given up */
+    char *piece;             /* what was read last */
     struct job stop;         /* this address in the mailbox ends the thread */
 };
 
@@ -64,23 +64,20 @@ static uint64_t size_of_parts(const char *path, uint32_t n_parts) {
     return sum;
 }
 
+/* 0: not known here; then nothing is read ahead. */
 static uint64_t available_bytes(void) {
     uint64_t machine = proc_mem_available_bytes(), group = proc_mem_cgroup_room_bytes();
     return machine < group ? machine : group;
 }
 
-/* The last byte of a piece is waited for: so it goes at the disk's pace, and can be given up. */
+/* Read and thrown away: at the disk's pace, on every system. (A hint would spare the copy, but Linux takes each for no more than the
+ * device's read-ahead size and drops the rest.) */
 static uint64_t read_part(struct weights_ahead *w, const struct job *j, const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
-    uint64_t at = 0, size = size_of(path);
-    while (at < size && !given_up(w, j)) {
-        uint64_t n = size - at < PIECE_BYTES ? size - at : PIECE_BYTES;
-        char last;
-        file_will_need(fd, at, n);
-        if (pread(fd, &last, 1, (off_t)(at + n - 1)) != 1) break;
-        at += n;
-    }
+    uint64_t at = 0;
+    for (ssize_t n = 1; n > 0 && !given_up(w, j); at += (uint64_t)(n > 0 ? n : 0))
+        n = pread(fd, w->piece, PIECE_BYTES, (off_t)at);
     close(fd);
     return at;
 }
@@ -114,7 +111,8 @@ static void *ahead_thread(void *arg) {
 enum err weights_ahead_open(struct weights_ahead **ret) {
     struct weights_ahead *w = mem_alloc(sizeof *w);
     if (!w) return ERR_NOMEM;
-    enum err err = mailbox_open(JOBS_MAX + 1, &w->jobs);
+    enum err err = (w->piece = mem_alloc(PIECE_BYTES)) ? ERR_OK : ERR_NOMEM;
+    if (!err) err = mailbox_open(JOBS_MAX + 1, &w->jobs);
     if (!err && pthread_create(&w->thread, NULL, ahead_thread, w)) err = ERR_NOMEM;
     w->started = err == ERR_OK;
     if (err) {
@@ -135,6 +133,7 @@ void weights_ahead_free(struct weights_ahead *w) {
     for (struct job *j; w->jobs && (j = mailbox_take(w->jobs, 0));)
         if (j != &w->stop) job_free(j);
     mailbox_free(w->jobs);
+    mem_free(w->piece);
     mem_free(w);
 }
 

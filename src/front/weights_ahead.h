@@ -1,5 +1,5 @@
 /* weights_ahead.h - reads the next model's file into the page cache while the old model still works: a load is reading, and a
- * drain leaves the disk idle. It reads only what memory has room for without pushing out the weights that are in use, and it
+ * drain leaves the disk idle. It reads a file only if memory has room for all of it, when it begins, without pushing out the weights that are in use, and it
  * stops as soon as the swap is over, whatever became of it. Thread: begin, end: the owner's; the reading: one of its own. */
 #ifndef HOTSEAT_FRONT_WEIGHTS_AHEAD_H
 #define HOTSEAT_FRONT_WEIGHTS_AHEAD_H

@@ -286,6 +286,17 @@ static void on_left(void *ctx, struct exchange *ex) {
     drop(s, ex, "left");
 }
 
+/* Every second from some monitors: no news. A probe that is refused or given up is. */
+static bool is_probe(const struct exchange *ex) {
+    switch ((int)ex->match.route) {
+    case ROUTE_HEALTH:
+    case ROUTE_HEALTH_LIVE:
+    case ROUTE_HEALTH_READY:
+    case ROUTE_METRICS: return ex->status && (ex->status < 400 || ex->status == 503);
+    default: return false;
+    }
+}
+
 static void on_ended(void *ctx, struct exchange *ex) {
     struct server *s = ctx;
     int64_t ms = (clock_now_ns() - ex->began_ns) / NS_PER_MS;
@@ -298,7 +309,8 @@ static void on_ended(void *ctx, struct exchange *ex) {
     answer_free(ex->answer);
     if (!ex->request_id[0]) return; /* not even a head came */
     log_context(ex->request_id);
-    log_info("http.request", "method=%s path=%s status=%d ms=%lld bytes=%llu end=%s", log_q(ex->head.method),
+    log_line(is_probe(ex) ? LOG_DEBUG : LOG_INFO, "http.request",
+             "method=%s path=%s status=%d ms=%lld bytes=%llu end=%s", log_q(ex->head.method),
              log_q(ex->head.path), ex->status ? ex->status : 499, (long long)ms,
              (unsigned long long)ex->sent_bytes, ex->end ? ex->end : "done");
     log_context(NULL);

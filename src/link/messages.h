@@ -123,7 +123,8 @@ struct msg_strings {       /* a list of byte strings */
     F(U32, running) F(U64, blocks_written) F(U64, block_bytes_written) F(U64, blocks_read)                   \
     F(U64, block_bytes_read) F(U64, restores) F(U64, restore_failures) F(U64, blocks_corrupt)                \
     F(U64, write_failures) F(U64, disk_bytes) F(U64, disk_budget_bytes) F(U64, dirty_bytes)                  \
-    F(U64, decode_calls) F(U64, evicted_blocks) F(U64, unsaved_agents) F(U64, scan_steps)
+    F(U64, decode_calls) F(U64, decode_cpu_ns) F(U64, evicted_blocks) F(U64, unsaved_agents)                 \
+    F(U64, scan_steps)
 
 /* M(UPPER, lower): the order is the wire's type number; new ones go to the end. */
 #define MSG_TABLE(M)                                                                                         \

@@ -117,7 +117,9 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
         t->left = follow_shortest(r, t) - t->seq->n_tokens;
     }
     if (!oldest || n == 0) return;
-    n -= grant(r, oldest, (n + OLDEST_PART - 1) / OLDEST_PART);
+    r->oldest_owed += n;
+    n -= grant(r, oldest, r->oldest_owed / OLDEST_PART);
+    r->oldest_owed %= OLDEST_PART;
     for (struct stream *t = NULL; n > 0 && (t = next_shortest(r, t));) n -= grant(r, t, n);
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state == STREAM_PREFILL && t->chunk > 0) join(r, t, t->chunk);
@@ -127,7 +129,9 @@ static void collect_prefills(struct room *r, uint32_t n_decodes) {
 /* A step that repeats an aborted one can't be aborted, but is short: who cancels all the time must not stop the others. */
 static enum err decode(struct room *r) {
     atomic_store(&r->stats->decode_started_ns, r->aborted ? 0 : clock_now_ns());
+    int64_t used_ns = clock_thread_ns();
     enum err err = engine_decode(r->engine, r->items, r->n_items);
+    atomic_fetch_add(&r->stats->decode_cpu_ns, (uint64_t)(clock_thread_ns() - used_ns));
     atomic_store(&r->stats->decode_started_ns, 0);
     atomic_fetch_add(&r->stats->decode_calls, 1);
     return err;

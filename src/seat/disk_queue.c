@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/must.h"
+
 void disk_queue_init(struct disk_queue *q) {
     list_init(&q->jobs);
 }
@@ -44,6 +46,7 @@ static struct disk_job *first_of(struct disk_queue *q, uint64_t owner) {
 
 /* The block that write hangs below, posted before it; NULL: it does not wait here. */
 static struct disk_job *parent_of(struct disk_queue *q, const struct disk_job *write) {
+    must(write); /* who asks has found it in the queue */
     const struct block_name root = {0}, *name = write->kind == DISK_NOTE ? &write->leaf : &write->parent;
     LIST_EACH(&q->jobs, struct disk_job, node, j) {
         if (j == write || hash128_equal(name->h, root.h)) break;

@@ -110,8 +110,9 @@ struct room {
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
     struct step_budget budget; /* since CONFIGURE */
-    bool aborted;              /* the last step was */
-    int64_t short_until_ns;    /* steps are short, since one was aborted a moment ago */
+    uint32_t oldest_owed;   /* of the oldest prompt's part of small steps: what was too little for a token */
+    bool aborted;           /* the last step was */
+    int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
 };
 
 enum err room_open(const struct room_ports *ports, struct room **ret) NODISCARD;

@@ -186,8 +186,8 @@ static enum err make_context(struct room *r, const struct msg_configure *m, uint
                  PARALLEL_MAX);
         return ERR_INVALID;
     }
-    if (m->token_gap > TOKEN_GAP_MAX) {
-        snprintf(why, WHY_BYTES, "a token gap of %u; at most %d is possible", m->token_gap, TOKEN_GAP_MAX);
+    if (m->token_gap == 1 || m->token_gap > TOKEN_GAP_MAX) {
+        snprintf(why, WHY_BYTES, "a token gap of %u; 2 to %d are possible", m->token_gap, TOKEN_GAP_MAX);
         return ERR_INVALID;
     }
     struct block_pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,

@@ -180,7 +180,7 @@ static bool send_all(struct seat *s) {
 /* ---- the clock's work ---- */
 
 static void send_stats(struct seat *s) {
-    atomic_store(&s->stats.memory_bytes, proc_mem_private_bytes());
+    atomic_store(&s->stats.memory_bytes, proc_mem_private_bytes_about());
     seat_stats_send(&s->stats, s->out);
 }
 

@@ -11,7 +11,8 @@
 
 /* The engine thread's: */
 #define SEAT_STATS_ENGINE(X)                                                                                 \
-    X(cells_used) X(cells) X(agents_resident) X(running) X(restores) X(restore_failures) X(decode_calls)
+    X(cells_used)                                                                                            \
+    X(cells) X(agents_resident) X(running) X(restores) X(restore_failures) X(decode_calls) X(decode_cpu_ns)
 /* The disk thread's: */
 #define SEAT_STATS_DISK(X)                                                                                   \
     X(blocks_written)                                                                                        \

@@ -9,7 +9,7 @@
  *                Before the first one it is taken for twice its share of a step of prompts alone.
  *   CAREFUL      what makes budgets smaller is believed sooner than what makes them larger, and no single step moves a figure far:
  *                on a machine that does other things too, gaps get shorter, not longer.
- *   ADVANCES     a prompt gets token_gap - 1 tokens a step at least: hardly any machine takes longer for one more token than for a
+ *   ADVANCES     prompts get token_gap - 1 tokens a step at least, but for undisturbed ones: hardly any machine takes longer for one more token than for a
  *                step of one stream, so they are in the bound. Where they are not, the bound gives way.
  * Plain data, no clock. Thread: its owner's. */
 #ifndef HOTSEAT_SEAT_STEP_BUDGET_H

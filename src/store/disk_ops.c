@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
-#include "base/file_hint.h"
 
 /* Linux takes at most 2 GB a call; smaller pieces also keep a signal's delay short. */
 #define WRITE_PIECE_BYTES (64u << 20)
@@ -151,8 +151,17 @@ static enum err real_read(void *ctx UNUSED, int fd, void *data, size_t size_byte
     return ERR_OK;
 }
 
+#define HINT_BYTES                                                                                           \
+    (128 << 10) /* Linux takes one for no more than the device's read-ahead size: 128 KB is the usual one */
+
 static void real_read_ahead(void *ctx UNUSED, int fd, uint64_t size_bytes) {
-    file_will_need(fd, 0, size_bytes);
+#ifdef __APPLE__
+    struct radvisory hint = {.ra_count = size_bytes < INT_MAX ? (int)size_bytes : INT_MAX};
+    (void)fcntl(fd, F_RDADVISE, &hint);
+#else
+    for (uint64_t at = 0; at < size_bytes; at += HINT_BYTES)
+        (void)posix_fadvise(fd, (off_t)at, HINT_BYTES, POSIX_FADV_WILLNEED);
+#endif
 }
 
 static enum err real_stat(void *ctx UNUSED, const char *path, struct disk_stat *ret) {

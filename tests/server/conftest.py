@@ -20,6 +20,11 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"server log {server.folder}", server.log[-8000:]))
 
 
+def pytest_collection_modifyitems(items):
+    """Those that wait for minutes begin at once; at the end they would keep everybody waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 @pytest.fixture
 def models(tmp_path):
     """A folder with the fake models a, b, c (full attention) and w (a sliding window of 512)."""

@@ -301,6 +301,7 @@ def test_c05_damaged_base_parts_of_a_window_model(patient):
     patient.check_mended(names)
 
 
+@pytest.mark.hot_swaps  # what the store has refused is counted since its process began
 def test_c05_flipped_bits_in_headers(patient):
     """One byte of a header at a time; all agents at once, so that a swap serves 24 of them."""
     rng = random.Random(f"{seed_of_run()}")
@@ -329,6 +330,7 @@ def test_c05_flipped_bits_in_headers(patient):
     patient.check_mended(ANNS)
 
 
+@pytest.mark.hot_swaps
 def test_c05_flipped_bytes_in_parts(patient):
     rng = random.Random(f"{seed_of_run()}")
     patient.shows_that_it_hits([*ANNS, *WIMS])

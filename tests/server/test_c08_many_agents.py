@@ -139,16 +139,17 @@ def test_figures_equal_the_files_after_a_random_life(server, models, tmp_path):
     s = server(model="a", options=OPTIONS, log_level="info")
     life = Life(s, references, seed, [("ann", "a"), ("bob", "a"), ("cid", "b"), ("dan", "b"), ("wim", "w"), ("wes", "w")])
     try:
+        compared = 0  # whose chain is the only one of that length in the files: often one or two of six, now and then none
         for _ in range(3):
             life.live(lambda: None, 0.3, 0.6)
             life.visitor = None
             for p in life.people:
                 p.check(references)
-            check_figures(s)
+            compared += check_figures(s)[1]
         gone = s.request("DELETE", "/admin/agents/bob").ok()
         assert gone["files"] > 0
-        _, compared = check_figures(s)
-        assert compared >= 1, "no agent could be compared"
+        compared += check_figures(s)[1]
+        assert compared >= 1, "no agent could be compared, not once"
         cache = s.get("/admin/cache").ok()
         agents = {(a["id"], a["model"], a["tokens"], a["blocks"], a["bytes"], a["pinned"]) for a in s.get("/admin/agents").ok()["agents"]}
         s.restart()

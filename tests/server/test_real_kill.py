@@ -46,11 +46,14 @@ class Teller:
             return self.talk.say(self.pages[len(self.talk.answers)])
         except GONE:
             self.talk.messages = messages
+            # What was read before the end is on disk, perhaps a block that can't be gone on from yet: it is known as a branch, where the
+            # next reading's chunk ends. So the same tokens are read in other chunks.
+            self.parted = self.parted or self.model != SMOL
             raise
 
     def check(self, least=None):
         """The twin catches up; every answer of ours is compared with its own. Gemma's bits depend on how many tokens were read
-        at once: where another number was cached, what follows is not compared to the bit (real_talk.py)."""
+        at once: where another number was cached, or a reading was cut off, what follows is not compared to the bit (real_talk.py)."""
         while len(self.twin.answers) < len(self.talk.answers):
             k = len(self.twin.answers)
             ours = Answer(self.talk.answers[k])

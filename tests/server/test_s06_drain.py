@@ -1,12 +1,14 @@
 """S6, S9: streams at a swap run to their end, are parked and go on, or are cancelled with a clear error by choice."""
+import asyncio
 import ctypes
 import mmap
 import os
 import time
 
 import pytest
-from fakes import add, in_threads, running, seated, wait_until
-from hotseat_harness import ApiError
+from crowd import Crowd, elsewhere, right_texts, until
+from fakes import add, in_threads, running, seated, slots, wait_until
+from hotseat_harness import ApiError, Server
 
 EIGHT = ["--parallel", "8"]
 
@@ -76,6 +78,31 @@ def test_s6_cancel_gives_an_error_with_retry_after(server, slow):
     results, errors = in_threads([*[lambda i=i: (stream if i % 2 else whole)(i) for i in range(8)], swap])
     assert errors == [None] * 9
     assert seated(s) == "b" and results[8]["parked"] == 0
+
+
+@pytest.mark.parametrize("drain_timeout_s", [60, 0.2])
+def test_s6_s9_64_streams_at_a_swap(server, models, tmp_path, drain_timeout_s):
+    """As many as the seat can hold, all of them drained or all parked: each whole and right, warm or hot, streamed or not."""
+    n_parked = 0 if drain_timeout_s == 60 else 64
+    s = server(model="a", options=["--parallel", "64", "--pool", "64M", "--patience", "0"], env={"HOTSEAT_FAKE_STEP_US": 8000}, log_level="info")
+    crowd = Crowd(s)
+
+    async def all_of_it():
+        tasks = [asyncio.create_task(crowd.ask("a", f"{i} [[len={150 + i}]]", stream=i % 4 != 0, temperature=0.8 * (i % 2), seed=i)) for i in range(64)]
+        await until(lambda: slots(s) == 64, 30, "64 run")
+        swap = await elsewhere(s.swap, "b", drain_timeout_s=drain_timeout_s, hold_s=0)
+        assert (swap["status"], swap["parked"]) == ("swapped", n_parked), swap
+        return await asyncio.gather(*tasks)
+    asked = asyncio.run(all_of_it())
+    assert s.metrics().sum("hotseat_streams_parked_total") == n_parked
+    quiet = Server(tmp_path / "quiet", models, model="a", log_level="warn").start()
+    try:
+        texts = asyncio.run(right_texts(quiet, asked))
+    finally:
+        quiet.stop()
+    for a, text in zip(asked, texts):
+        a.check(text)
+    assert len({a.text for a in asked}) == 64
 
 
 @pytest.mark.parametrize("temperature", [0, 0.8])

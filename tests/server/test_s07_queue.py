@@ -1,8 +1,10 @@
 """S7, S8, S11, S16: waiting for a turn, what is seen meanwhile, several swaps at once, and whose answer one gets."""
+import asyncio
 import re
 import time
 
 import pytest
+from crowd import Crowd, elsewhere, until
 from fakes import add, in_threads, running, seated, seconds, wait_until
 from hotseat_harness import ApiError
 
@@ -42,6 +44,34 @@ def test_s7_requests_for_b_wait_with_signs_of_life_and_are_answered_in_order(ser
     positions = [int(WAITING.search(st.comments[0][1])[2]) for st, _ in results[1:]]
     assert positions == sorted(positions)
     assert ends[0] <= ends[1] <= ends[2]
+
+
+def test_s7_64_wait_for_b_and_are_answered_in_order(server):
+    """Half of them come while a is held, half while b loads."""
+    s = server(model="a", options=["--parallel", "1"], env={"HOTSEAT_FAKE_LOAD_MS": 1500, "HOTSEAT_FAKE_STEP_US": 2000}, log_level="info")
+    crowd = Crowd(s)
+
+    async def all_of_it():
+        await elsewhere(s.swap, "a", hold_s=60)
+        tasks, swap = [], None
+        for i in range(64):
+            if i == 32:
+                await until(lambda: all(len(a.comments) >= 2 for a in crowd.asked), 20, "two comments for each")
+                swap = asyncio.create_task(elsewhere(s.swap, "b", hold_s=0))
+                await until(lambda: s.ready()[0] == 503, 20, "b loads", every=0.01)
+            tasks.append(asyncio.create_task(crowd.ask("b", f"[[say:b answers {i}]]")))
+            await until(lambda: s.metrics().sum("hotseat_requests_waiting") == i + 1, 20, "it waits", every=0.002)
+        assert not swap.done(), "the last ones were to come during the load"
+        await asyncio.gather(swap, *tasks)
+    asyncio.run(all_of_it())
+    for i, a in enumerate(crowd.asked):
+        a.check(f"b answers {i}")
+        times = [a.sent, *(at for at, _ in a.comments), a.moves[0]]
+        assert a.headers - a.sent < seconds(2) and all(b - a < seconds(5.5) for a, b in zip(times, times[1:])), times
+        found = [WAITING.search(text) for _, text in a.comments]
+        assert all(m and m[1] == "b" for m in found) and [int(m[2]) for m in found][:1] in ([], [i + 1]), a.comments
+    ends = [a.moves[-1] for a in crowd.asked]
+    assert ends == sorted(ends)
 
 
 def test_s7_requests_that_come_while_b_loads(server, models):

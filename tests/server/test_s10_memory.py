@@ -51,6 +51,7 @@ def test_s10_s15_leak_is_answered_by_a_new_process(server):
     assert_warm(talk)
 
 
+@pytest.mark.hot_swaps
 def test_s10_control_a_small_leak_is_let_go(server):
     s = server(model="a")
     pid = s.seat_pid()

@@ -21,7 +21,16 @@ START_TEST(wall_time_counts_from_1970) {
 }
 END_TEST
 
+START_TEST(a_thread_that_sleeps_uses_no_time) {
+    int64_t began = clock_now_ns(), used = clock_thread_ns();
+    nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MS}, NULL);
+    ck_assert_int_lt(clock_thread_ns() - used, (clock_now_ns() - began) / 2);
+    while (clock_thread_ns() - used < NS_PER_MS) continue;
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {it_never_goes_back, wall_time_counts_from_1970};
+    const TTest *const tests[] = {it_never_goes_back, wall_time_counts_from_1970,
+                                  a_thread_that_sleeps_uses_no_time};
     return CHECK_RUN("clock", tests);
 }

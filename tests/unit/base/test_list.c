@@ -34,11 +34,14 @@ START_TEST(order_is_kept) {
     list_push_front(&list, &items[2].node);
     ck_assert_int_eq(digits(), 120134);
     list_remove(&list, &items[4].node);
-    list_insert_before(&list, &items[4].node, &items[0].node);
+    list_insert_after(&list, &items[4].node, &items[2].node);
     ck_assert_int_eq(digits(), 124013);
-    list_remove(&list, &items[2].node);
-    list_insert_before(&list, &items[2].node, NULL);
-    ck_assert_int_eq(digits(), 140132);
+    list_remove(&list, &items[3].node);
+    list_insert_after(&list, &items[3].node, NULL);
+    ck_assert_int_eq(digits(), 132401);
+    ck_assert_ptr_eq(list_last(&list), &items[1].node);
+    ck_assert_ptr_eq(list_prev(&list, &items[1].node), &items[0].node);
+    ck_assert_ptr_null(list_prev(&list, &items[3].node));
     ck_assert_uint_eq(list.count, 5);
 }
 END_TEST
@@ -46,6 +49,7 @@ END_TEST
 START_TEST(an_empty_list_has_no_first) {
     list_init(&list);
     ck_assert_ptr_null(list_first(&list));
+    ck_assert_ptr_null(list_last(&list));
     ck_assert_int_eq(digits(), 1);
     struct item *none = LIST_ENTRY(list_first(&list), struct item, node);
     ck_assert_ptr_null(none);

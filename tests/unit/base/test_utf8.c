@@ -17,19 +17,18 @@ static size_t encode(uint32_t cp, char out[4]) {
     return n;
 }
 
-START_TEST(every_code_point) {
+static bool is_read_right(uint32_t cp) {
     char s[4];
-    for (uint32_t cp = 0; cp <= 0x10ffff; cp++) {
-        size_t n = encode(cp, s);
-        bool surrogate = cp >= 0xd800 && cp <= 0xdfff;
-        ck_assert_uint_eq(utf8_char(s, n), surrogate ? 0 : n);
-        if (surrogate) continue;
-        for (size_t cut = 1; cut < n; cut++) {
-            ck_assert_uint_eq(utf8_char(s, cut), 0);
-            ck_assert_uint_eq(utf8_cut_tail(s, cut), cut);
-        }
-        ck_assert_uint_eq(utf8_cut_tail(s, n), 0);
-    }
+    size_t n = encode(cp, s);
+    if (cp >= 0xd800 && cp <= 0xdfff) return utf8_char(s, n) == 0; /* a surrogate */
+    for (size_t cut = 1; cut < n; cut++)
+        if (utf8_char(s, cut) != 0 || utf8_cut_tail(s, cut) != cut) return false;
+    return utf8_char(s, n) == n && utf8_cut_tail(s, n) == 0;
+}
+
+START_TEST(every_code_point) {
+    for (uint32_t cp = 0; cp <= 0x10ffff; cp++)
+        if (!is_read_right(cp)) ck_abort_msg("U+%04X", cp); /* an assertion each would take a minute */
 }
 END_TEST
 

@@ -75,6 +75,25 @@ START_TEST(with_a_normal_neighbour_background_keeps_the_seat) {
 }
 END_TEST
 
+START_TEST(background_gives_its_place_to_its_neighbours) {
+    ready("stay-min = 600\nwait-bound = 600\nstep-timeout = 30");
+    ask_with(1, "a", "n=2000", PRIORITY_BACKGROUND, 0);
+    ask_with(2, "a", "n=2000", PRIORITY_BACKGROUND, 0);
+    UNTIL(strlen(look(1).text) > 5 && strlen(look(2).text) > 5);
+    ask(3, "a", "n=2");
+    ck_assert_int_eq(ended(3).end, REPLY_DONE);
+    ck_assert_int_eq(look(1).lasts, 0);
+    ck_assert_int_eq(look(2).lasts, 0);
+    ck_assert_int_eq(metric(METRIC_STREAMS_PARKED), 1); /* one place for one request */
+    for (uint64_t i = 1; i <= 2; i++) {
+        ck_assert_int_eq(ended(i).end, REPLY_DONE);
+        ck_assert_ptr_nonnull(strstr(look(i).text, "t0 t1 t2 "));
+    }
+    ck_assert_int_eq(metric(METRIC_STREAMS_LOST), 0);
+    close_front();
+}
+END_TEST
+
 START_TEST(who_is_too_late_is_told_and_its_work_ends) {
     ready("stay-min = 600\nwait-bound = 600\nstep-timeout = 30");
     ask_with(1, "a", "hang", PRIORITY_NORMAL, 200 * NS_PER_MS);
@@ -115,8 +134,9 @@ END_TEST
 
 int main(int argc, char **argv) {
     const TTest *const tests[] = {
-        a_queue_goes_by_priority_then_by_age,      background_waits_until_nobody_wants_the_seat,
-        background_makes_way_and_goes_on_later,    with_a_normal_neighbour_background_keeps_the_seat,
-        who_is_too_late_is_told_and_its_work_ends, a_deadline_that_has_passed_takes_no_work};
+        a_queue_goes_by_priority_then_by_age,         background_waits_until_nobody_wants_the_seat,
+        background_makes_way_and_goes_on_later,       with_a_normal_neighbour_background_keeps_the_seat,
+        background_gives_its_place_to_its_neighbours, who_is_too_late_is_told_and_its_work_ends,
+        a_deadline_that_has_passed_takes_no_work};
     return FRONT_TESTS_RUN(argc, argv, "front_priority", tests);
 }

@@ -25,12 +25,14 @@ START_TEST(counters_gauges_histograms) {
     struct metrics *m = metrics_new();
     metrics_add(m, METRIC_TOKENS_REUSED, 41);
     metrics_add(m, METRIC_TOKENS_REUSED, 1);
+    metrics_add(m, METRIC_DECODE_CPU, 1500 * NS_PER_MS);
     metrics_set(m, METRIC_MEMORY_SEAT, 7);
     metrics_observe(m, METRIC_HISTOGRAM_STEP_LOAD, 300 * NS_PER_MS);
     metrics_observe(m, METRIC_HISTOGRAM_STEP_LOAD, 1000 * NS_PER_S);
     metrics_request(m, "a\"b", METRIC_OUTCOME_OK);
     metrics_queue_depth(m, "a\"b", 3);
     has(m, "\nhotseat_tokens_total{kind=\"reused\"} 42\n");
+    has(m, "# TYPE hotseat_decode_cpu_seconds_total counter\nhotseat_decode_cpu_seconds_total 1.500000000\n");
     has(m, "\nhotseat_memory_bytes{process=\"seat\"} 7\n");
     has(m, "\nhotseat_swap_step_seconds_bucket{step=\"load\",le=\"0.25\"} 0\n");
     has(m, "\nhotseat_swap_step_seconds_bucket{step=\"load\",le=\"0.5\"} 1\n");

@@ -139,7 +139,8 @@ START_TEST(estimates_walk_the_policy_ahead) {
                              .n_others = 2,
                              .settings = usual(),
                              .seated_work = {.running = 4, .waiting = 2, .service_ns = 4 * S},
-                             .parallel = 4};
+                             .parallel = 4,
+                             .drain_ns = 30 * S};
     in.settings.patience_ns = 1 * S;
     /* A slot comes free every second. */
     ck_assert_int_eq(turns_eta_ns(&in, TURNS_SEATED, 1), 1 * S);
@@ -184,14 +185,20 @@ START_TEST(estimates_know_the_background) {
                              .n_others = 2,
                              .settings = usual(),
                              .seated_work = {.running = 4, .waiting = 400, .service_ns = 4 * S},
-                             .parallel = 4};
+                             .parallel = 4,
+                             .drain_ns = 30 * S};
     in.settings.patience_ns = 0;
     others[0].background = true;
     others[0].work = (struct turns_work){.waiting = 1, .service_ns = 4 * S};
     others[1].work = (struct turns_work){.waiting = 1, .service_ns = 8 * S};
-    /* The younger queue goes first, at Q = 18 s, after half a drain; the background then waits for its end. */
+    /* The younger queue goes first, when the seated model, with other work too, has been cut off; the background waits for its end. */
     ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (13 + 2 + 2) * S);
     ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (13 + 2 + 2 + 2 + 2) * S);
+    in.seated_background = true; /* parked at once, without a drain */
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (13 + 2) * S);
+    in.seated_background = false;
+    in.drain_ns = S; /* no drain is longer */
+    ck_assert_int_eq(turns_eta_ns(&in, 1, 1), (13 + 1 + 2) * S);
     in.n_others = 1; /* nobody but the background: all 404 s of work */
     ck_assert_int_eq(turns_eta_ns(&in, 0, 1), (404 + 2) * S);
 }
