@@ -272,6 +272,33 @@ START_TEST(test_dates_are_pinned) {
 }
 END_TEST
 
+/* A template of the kind that lets a model think or not, as Qwen3's: the request says which. */
+START_TEST(test_thinking_is_switched_off) {
+    struct engine *e = NULL;
+    struct engine_model model;
+    char why[256] = "";
+    struct engine_load_params p = load_params(SMOL);
+    p.template_source =
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+        "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}"
+        "{% endif %}{% endif %}";
+    ck_assert_int_eq(engine_open(&e), ERR_OK);
+    ck_assert_int_eq(engine_load(e, &p, &model, why, sizeof why), ERR_OK);
+    for (uint32_t off = 0; off <= 1; off++) {
+        struct engine_chat *chat = NULL;
+        struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"hi\"}]");
+        r.no_thinking = off;
+        ck_assert_int_eq(engine_chat_render(e, &r, &chat, why, sizeof why), ERR_OK);
+        size_t size = 0;
+        const char *prompt = engine_chat_prompt(chat, &size);
+        ck_assert_msg((strstr(prompt, "</think>") != NULL) == off, "%s", prompt);
+        engine_chat_free(chat);
+    }
+    engine_free(e);
+}
+END_TEST
+
 /* ---- sampling ---- */
 
 /* Generates up to n tokens for a request; appends the text; returns how many. replay: the first of them are given. */
@@ -400,6 +427,7 @@ static Suite *suite(void) {
     tcase_add_test(t, test_tool_calls_in_pieces);
     tcase_add_test(t, test_chat_refusals_and_continuation);
     tcase_add_test(t, test_dates_are_pinned);
+    tcase_add_test(t, test_thinking_is_switched_off);
     suite_add_tcase(s, t);
     t = tcase_create("sampling");
     tcase_set_timeout(t, 400);
