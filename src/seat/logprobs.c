@@ -38,7 +38,7 @@ void logprobs_of_row(const float *row, uint32_t n_vocab, int32_t token, uint32_t
         double below = (double)row[t] - top;
         if (below > -NEGLIGIBLE_NATS) sum += exp(below);
     }
-    double all = top + log(sum);
+    double all = sum > 0 ? top + log(sum) : top; /* a row of nothing possible */
     ret->token = rounded((double)row[token] - all);
     ret->n_top = n_top ? n : 0;
     for (uint32_t i = 0; i < ret->n_top; i++) {

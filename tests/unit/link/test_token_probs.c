@@ -5,8 +5,10 @@
 #include "link/token_probs.h"
 
 static struct token_prob prob(double logprob, const char *text, bool control) {
-    return (struct token_prob){
-        .logprob = logprob, .control = control, .text = (const uint8_t *)text, .size = (uint32_t)strlen(text)};
+    return (struct token_prob){.logprob = logprob,
+                               .control = control,
+                               .text = (const uint8_t *)text,
+                               .size = (uint32_t)strlen(text)};
 }
 
 static void same(const struct token_prob *a, const struct token_prob *b) {

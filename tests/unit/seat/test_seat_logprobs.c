@@ -112,13 +112,19 @@ START_TEST(a_chats_content_is_shown_and_nothing_else) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
     struct answer *a = client_ask(
-        c, asks(client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[think:yes, hm]][[say:yes \xF0\x9F\x99\x82!]]\"}]", 0), 3));
+        c,
+        asks(client_chat(
+                 "ann",
+                 "[{\"role\":\"user\",\"content\":\"[[think:yes, hm]][[say:yes \xF0\x9F\x99\x82!]]\"}]", 0),
+             3));
     ck_assert_str_eq(text_of(a), "yes \xF0\x9F\x99\x82!");
     ck_assert_uint_eq(a->reasoning.size, 7);
     content_is_shown(a);
     check_records(a, 3);
     struct msg m = asks(
-        client_chat("ann", "[{\"role\":\"user\",\"content\":\"[[say:I <look>.]][[tool:look:{\\\"x\\\": 1}]]\"}]", 0), 0);
+        client_chat("ann",
+                    "[{\"role\":\"user\",\"content\":\"[[say:I <look>.]][[tool:look:{\\\"x\\\": 1}]]\"}]", 0),
+        0);
     char tools[] = "[{\"type\":\"function\",\"function\":{\"name\":\"look\"}}]";
     m.submit.tools = (struct msg_bytes){(uint8_t *)tools, sizeof tools - 1};
     a = client_ask(c, m);
