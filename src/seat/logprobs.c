@@ -31,7 +31,7 @@ static uint32_t largest(const float *row, uint32_t n_vocab, uint32_t n, int32_t 
 void logprobs_of_row(const float *row, uint32_t n_vocab, int32_t token, uint32_t n_top,
                      struct logprobs *ret) {
     must(token >= 0 && (uint32_t)token < n_vocab && n_top <= TOP_LOGPROBS_MAX);
-    int32_t ids[TOP_LOGPROBS_MAX + 1];
+    int32_t ids[TOP_LOGPROBS_MAX + 1] = {0};
     uint32_t n = largest(row, n_vocab, n_top ? n_top : 1, ids);
     double top = n ? (double)row[ids[0]] : 0, sum = 0;
     for (uint32_t t = 0; t < n_vocab; t++) {
