@@ -135,6 +135,8 @@ START_TEST(thoughts_and_marks_are_not_shown) {
     CHAT(HELD("<think>"), THINKS("hm", "hm"), THINKS(", yes", ", yes"), HELD("</think>"), HELD("\n\n"),
          SAYS("yes", "yes"), SAYS(", hm", ", hm"));
     ck_assert_str_eq(told, "|0- 1- |2- |||3- 4- 5@24 |6@27 |");
+    CHAT(HELD("<think>"), THINKS("hm", "hm"), HELD("</think>"), SAYS("i", "i")); /* the mark has an i too */
+    ck_assert_str_eq(told, "|0- 1- ||2- 3@17 |");
 }
 END_TEST
 
