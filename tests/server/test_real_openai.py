@@ -1,14 +1,9 @@
 """G1: the official OpenAI client works unchanged, on a real model: chat, streaming, errors in its own classes."""
-import contextlib
-import json
 import math
-import socket
-import subprocess
-import urllib.request
 
 import openai
 import pytest
-from hotseat_harness import CACHE, REAL_MODELS, SMOL, wait_until
+from hotseat_harness import SMOL
 from real_talk import CONFIG, OPTIONS, start
 
 pytestmark = pytest.mark.xdist_group("smol")
@@ -92,12 +87,6 @@ def test_g1_wrong_key(real_server, tmp_path):
         assert [m.id for m in client.models.list()] == [SMOL]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def test_g1_chat_logprobs(client):
     """The client's own types. At T=0 the drawn token is the likeliest; the bytes are the text."""
     ask = dict(model=SMOL, messages=[{"role": "user", "content": "Count from one to five \U0001f642."}], temperature=0, max_tokens=40, logprobs=True,
@@ -145,27 +134,12 @@ def test_g1_logit_bias(client):
     assert e.value.param == "top_logprobs"
 
 
-def test_g1_logprobs_are_those_of_another_server(client, tmp_path):
-    """The same model in llama.cpp's own server, where the benches have built it: the first token's likeliest ones and their numbers."""
-    other = next(CACHE.glob("engine/*/build-tools/bin/llama-server"), None)
-    if other is None:
-        pytest.skip("no llama-server here: the benches build it")
-    prompt, port = "The quick brown fox", free_port()
-    command = [other, "--model", REAL_MODELS / f"{SMOL}.gguf", "--port", str(port), "--no-ui", "--threads", "1", "-c", "512", "-np", "1",
-               "--cache-type-k", "q8_0", "--cache-type-v", "q8_0"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log)
-    try:
-        def ready():
-            with contextlib.suppress(OSError):
-                return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
-        wait_until(ready, timeout=60, what="llama-server answers")
-        body = json.dumps({"prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": 20}).encode()
-        theirs = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/completion", body, timeout=60))["completion_probabilities"][0]
-    finally:
-        process.kill()
-        process.wait()
-    ours = client.completions.create(model=SMOL, prompt=prompt, temperature=0, max_tokens=1, logprobs=5).choices[0].logprobs
-    assert ours.tokens[0] == theirs["token"] and abs(ours.token_logprobs[0] - theirs["logprob"]) < 0.02
-    numbers = {o["token"]: o["logprob"] for o in theirs["top_logprobs"]}
-    assert all(abs(numbers[token] - logprob) < 0.02 for token, logprob in ours.top_logprobs[0].items()), (numbers, ours.top_logprobs)
+# What llama.cpp's own server says of the same file and the same q8_0 cells (/completion, n_probs): written down, because its build
+# is the benches'. It differs a little with the processor.
+THEIRS = {" with": -0.6455, " and": -3.0658, ",": -3.2279, " (": -3.6749, " named": -3.7454}
+
+
+def test_g1_logprobs_are_those_of_another_server(client):
+    ours = client.completions.create(model=SMOL, prompt="The quick brown fox", temperature=0, max_tokens=1, logprobs=5).choices[0].logprobs
+    assert ours.tokens == [" with"] and ours.token_logprobs[0] == ours.top_logprobs[0][" with"]
+    assert ours.top_logprobs[0] == pytest.approx(THEIRS, abs=0.05)
