@@ -199,8 +199,8 @@ static void write_block(struct json_out *w, const struct block *block, const str
 
 static void put_block_start(const struct anthropic_answer *a, const struct block *block, struct buf *out) {
     AUTO(buf_free) struct buf b = BUF(ANSWER_BYTES_MAX);
-    AUTO(buf_free) struct buf nothing = BUF(8);
-    buf_puts(&nothing, "{}");
+    static uint8_t braces[] = "{}";
+    const struct buf nothing = {.data = braces, .size = sizeof braces - 1};
     struct json_out w = event_body(&b, "content_block_start");
     json_key(&w, "index");
     json_u64(&w, a->n_blocks - 1);
@@ -275,6 +275,11 @@ static enum err add_words(struct anthropic_answer *a, enum block_kind kind, cons
     return err ? err : add_content(a, words->data, words->size, out);
 }
 
+static enum err add_both_words(struct anthropic_answer *a, const struct reply *r, struct buf *out) {
+    enum err err = add_words(a, BLOCK_THINKING, &r->reasoning, out);
+    return err ? err : add_words(a, BLOCK_TEXT, &r->text, out);
+}
+
 /* A call that is not the last block any more can't go on: its block has been stopped. */
 static enum err add_call(struct anthropic_answer *a, const struct tool_piece *piece, struct buf *out) {
     enum err err = ERR_OK;
@@ -292,17 +297,22 @@ static enum err add_call(struct anthropic_answer *a, const struct tool_piece *pi
     return err ? err : add_content(a, piece->arguments, piece->arguments_size, out);
 }
 
+/* What comes at once came in this order: the rest of the open call, words, further calls. */
 static enum err add_delta(struct anthropic_answer *a, const struct reply *r, struct buf *out) {
     AUTO(json_freep) struct json *pieces = NULL;
-    enum err err = add_words(a, BLOCK_THINKING, &r->reasoning, out);
-    if (!err) err = add_words(a, BLOCK_TEXT, &r->text, out);
-    if (!err) err = tool_pieces_read(r, &pieces);
+    enum err err = tool_pieces_read(r, &pieces);
+    bool words = false;
     for (size_t i = 0; i < json_count(pieces) && !err; i++) {
         struct tool_piece piece;
         err = tool_piece_at(pieces, i, a->n_calls, &piece);
+        bool goes_on = !err && a->open == BLOCK_TOOL && piece.index + 1 == a->n_calls;
+        if (!err && !goes_on && !words) {
+            err = add_both_words(a, r, out);
+            words = true;
+        }
         if (!err) err = add_call(a, &piece, out);
     }
-    return err;
+    return err || words ? err : add_both_words(a, r, out);
 }
 
 /* ---- the answer ---- */

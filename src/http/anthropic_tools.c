@@ -53,7 +53,7 @@ static bool write_tool(struct api_reader *r, struct json_out *w, const char *pat
     if (!api_take_object(r, path, tool) || !check_tool(r, path, tool)) return false;
     api_ignored_others(r, path, tool,
                        (const char *const[]){"type", "name", "description", "input_schema", "strict",
-                                             "cache_control", "eager_input_streaming", NULL});
+                                             "cache_control", NULL});
     json_obj(w);
     json_key(w, "type");
     json_str(w, "function");

@@ -166,9 +166,10 @@ static bool read_stop(struct api_reader *r, const char *path, const struct json 
     if (size > STOP_BYTES_MAX)
         return api_fail(r->error, ERR_INVALID, path, "has %zu bytes; at most %d are taken", size,
                         STOP_BYTES_MAX);
-    char *copy = mem_strndup(s, size);
+    uint8_t *copy = mem_alloc(size + 1); /* not mem_strndup(): there may be a NUL in it */
     if (!copy) return api_no_memory(r, path);
-    stops->items[stops->n++] = (struct msg_bytes){.data = (uint8_t *)copy, .size = (uint32_t)size};
+    memcpy(copy, s, size);
+    stops->items[stops->n++] = (struct msg_bytes){.data = copy, .size = (uint32_t)size};
     return true;
 }
 

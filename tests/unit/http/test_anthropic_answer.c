@@ -80,6 +80,13 @@ static const struct saying SAYINGS[] = {
      "{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"f1\",\"input\":{}}]",
      "message_start 0+ 0d 0- 1+ 1d 1- 2+ 2d 2d 2- 3+ 3d 3- message_delta message_stop ",
      "tool_use"},
+    {{{NULL, NULL, CALL("0", "{\\\"a\\\": 1")}, {"Done", NULL, MORE("0", "}")}}, /* at once, in this order */
+     MSG_FINISH_TOOL_CALLS,
+     NULL,
+     "[{\"type\":\"tool_use\",\"id\":\"c0\",\"name\":\"f0\",\"input\":{\"a\": "
+     "1}},{\"type\":\"text\",\"text\":\"Done\"}]",
+     "message_start 0+ 0d 0d 0- 1+ 1d 1- message_delta message_stop ",
+     "tool_use"},
     {{{NULL, NULL, CALL("0", "{\\\"a\\\": [1, \\\"x")}},
      MSG_FINISH_LENGTH,
      NULL,
@@ -372,6 +379,9 @@ START_TEST(what_is_whole_of_json) {
         {"{\"a\": {\"b\": 1, \"c", "{\"a\": {\"b\": 1}}"},
         {"{\"a\": [{\"x\":1},{\"y\"", "{\"a\": [{\"x\":1},{}]}"},
         {"not json", "{}"},
+        {"{\"a\": 1, \"a\": 2}", "{\"a\": 1, \"a\": 2}"},
+        {"{\"n\": 99999999999999999999}", "{\"n\": 99999999999999999999}"},
+        {"{\"n\": 1e999, \"b\": \"x", "{\"n\": 1e999}"},
         {"{\"a\": 1}}", "{\"a\": 1}"},
         {"]", "{}"},
         {"[1, 2]", "[1, 2]"},

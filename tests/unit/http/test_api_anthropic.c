@@ -236,6 +236,20 @@ START_TEST(one_conversation) {
 }
 END_TEST
 
+START_TEST(a_stop_may_hold_any_byte) {
+    struct api_parsed p =
+        read_with(ANTHROPIC_MESSAGES, "\"max_tokens\":9,\"stop_sequences\":[\"\\u0000bc\",\"a\\u0000\"]");
+    ck_assert_msg(p.request, "%s", p.error.text);
+    const struct msg_strings *stops = &p.request->submit.stops;
+    ck_assert_uint_eq(stops->n, 2);
+    ck_assert_uint_eq(stops->items[0].size, 3);
+    ck_assert_mem_eq(stops->items[0].data, "\0bc", 3); /* all of it was copied */
+    ck_assert_uint_eq(stops->items[1].size, 2);
+    ck_assert_mem_eq(stops->items[1].data, "a", 2);
+    api_parsed_free(&p);
+}
+END_TEST
+
 START_TEST(what_is_read_is_what_was_sent) {
     struct api_parsed p = read_with(
         ANTHROPIC_MESSAGES,
@@ -392,6 +406,7 @@ int main(void) {
     tcase_add_loop_test(t, one_parameter, 0, ARRAY_LEN(ROWS));
     tcase_add_loop_test(t, one_conversation, 0, ARRAY_LEN(CONVERSATIONS));
     const TTest *const tests[] = {every_parameter_has_a_row_here,
+                                  a_stop_may_hold_any_byte,
                                   what_is_read_is_what_was_sent,
                                   a_count_counts,
                                   what_must_be_there,
