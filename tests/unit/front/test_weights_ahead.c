@@ -12,6 +12,7 @@
 #include "../check_run.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/proc_mem.h"
 #include "tmp_folder.h"
 
 #define MB (UINT64_C(1) << 20)
@@ -66,13 +67,23 @@ static void setup(void) {
     }
 }
 
+/* Where the system does not say what memory has, nothing is read ahead. */
+static void expect_read(const char *name) {
+    if (proc_mem_available_bytes() == 0)
+        usleep(300000); /* it would have begun by then */
+    else
+        UNTIL(cached_bytes(name) == FILE_BYTES);
+}
+
 START_TEST(all_parts_are_read) {
     setup();
+    uint64_t cold = cached_bytes(path[1]); /* 0 on most file systems */
     struct weights_ahead *w;
     ck_assert_int_eq(weights_ahead_open(&w), ERR_OK);
     weights_ahead_begin(w, path[0], 0);
-    UNTIL(cached_bytes(path[0]) == FILE_BYTES);
-    UNTIL(cached_bytes(path[1]) == FILE_BYTES);
+    expect_read(path[0]);
+    expect_read(path[1]);
+    if (proc_mem_available_bytes() == 0) ck_assert_uint_eq(cached_bytes(path[1]), cold);
     weights_ahead_free(w);
     tmp_folder_remove(folder);
     ck_assert_int_eq(mem_live_count(), 0);
@@ -81,7 +92,7 @@ END_TEST
 
 START_TEST(what_has_no_room_is_left_alone) {
     setup();
-    uint64_t cold = cached_bytes(path[1]); /* 0 on most file systems */
+    uint64_t cold = cached_bytes(path[1]);
     struct weights_ahead *w;
     ck_assert_int_eq(weights_ahead_open(&w), ERR_OK);
     char other[128];
@@ -91,7 +102,7 @@ START_TEST(what_has_no_room_is_left_alone) {
     usleep(300000);                                  /* it would have begun by then */
     weights_ahead_begin(w, "/nowhere/x.gguf", 0);
     weights_ahead_begin(w, other, 0);
-    UNTIL(cached_bytes(other) == FILE_BYTES);
+    expect_read(other);
     ck_assert_uint_eq(cached_bytes(path[1]), cold);
     weights_ahead_free(w);
     tmp_folder_remove(folder);
