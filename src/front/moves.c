@@ -1,5 +1,5 @@
-/* moves.c - streams that lost their seat: parked by a swap, or their process died. They go back to the head of their model's
- * queue with the tokens generated so far, and are fed those again when their model returns.
+/* moves.c - streams that lost their seat: parked by a swap, made way as background, or their process died. They go back to the head of
+ * their model's queue (background: behind all others) with the tokens generated so far, and are fed those again when their model returns.
  *
  * Deaths are counted, because one request may be what kills the engine. A stream that brought no new token since it was last
  * submitted counts a death; at the second one it ends. When a death was counted nobody knows yet whose fault it was: the

@@ -57,13 +57,13 @@ def test_cache_says_what_it_is_doing(more, says):
         def log_message(self, *args):
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), OneAnswer) as stub:
-        thread = threading.Thread(target=stub.serve_forever)
+    with http.server.HTTPServer(("127.0.0.1", 0), OneAnswer) as other:
+        thread = threading.Thread(target=other.serve_forever)
         thread.start()
         try:
-            done = run_cli(f"http://127.0.0.1:{stub.server_port}", "cache")
+            done = run_cli(f"http://127.0.0.1:{other.server_port}", "cache")
         finally:
-            stub.shutdown()
+            other.shutdown()
             thread.join()
     lines = done.stdout.strip().splitlines()
     assert done.returncode == 0 and "1 blocks" in lines[0] and len(lines) == 1 + len(says), done
