@@ -49,6 +49,7 @@ struct disk_worker {
     struct disk_job stop_mark; /* its address is the mail that ends the thread */
     _Atomic uint32_t n_from_link;
     struct disk_queue queue;
+    struct spares spares;
     struct store *store;
     struct store_config config; /* dir: owned, NULL when no store is wanted (any more) */
     int64_t open_after_ns;      /* the next try */
@@ -313,7 +314,7 @@ static void put(struct disk_worker *w, struct disk_job *job) {
     job->err = deleted ? ERR_CANCELED : w->store ? store_put(w->store, &b, &job->written) : ERR_IO;
     if (!deleted && !w->store) w->closed.write_failures++;
     atomic_fetch_sub(&w->stats->dirty_bytes, job->dirty_bytes);
-    buf_free(&job->base);
+    spares_keep(&w->spares, &job->base, SPARES_BYTES_KEPT);
     buf_free(&job->window_part);
     if (!job->err || deleted) return;
     static struct log_limit limit = LOG_LIMIT(3);
@@ -321,6 +322,20 @@ static void put(struct disk_worker *w, struct disk_job *job) {
         log_warn("seat.put", "err=%s agent=%s pos=%u leaving=%d", err_name(job->err), log_q(b.agent),
                  job->first_pos, job->leaving);
     if (job->leaving || job->err != ERR_LIMIT) unsaved_set(&w->unsaved, job->tag, b.model, b.agent);
+}
+
+static void get(struct disk_worker *w, struct disk_job *job) {
+    static const uint8_t head[ENGINE_BLOCK_HEAD];
+    job->base = spares_take(&w->spares);
+    buf_put(&job->base, head, sizeof head);
+    job->err = job->base.error;
+    if (!job->err)
+        job->err = w->store ? store_get(w->store, job->tag, &job->block, job->tokens, &job->base,
+                                        &job->window_part, &job->reason)
+                            : ERR_NOT_FOUND;
+    if (job->err)
+        log_warn("seat.get", "err=%s reason=%s pos=%u", err_name(job->err),
+                 log_q(job->reason ? job->reason : ""), job->block.first_pos);
 }
 
 static void note(struct disk_worker *w, struct disk_job *job) {
@@ -364,14 +379,7 @@ static void run_engine_job(struct disk_worker *w, struct disk_job *job) {
             s ? store_plan(s, job->tag, job->tokens, job->n_tokens, job->window, &job->plan) : ERR_NOT_FOUND;
         if (job->err) job->plan = (struct store_plan){.reason = "error"};
         break;
-    case DISK_GET:
-        job->err =
-            s ? store_get(s, job->tag, &job->block, job->tokens, &job->base, &job->window_part, &job->reason)
-              : ERR_NOT_FOUND;
-        if (job->err)
-            log_warn("seat.get", "err=%s reason=%s pos=%u", err_name(job->err),
-                     log_q(job->reason ? job->reason : ""), job->block.first_pos);
-        break;
+    case DISK_GET: get(w, job); break;
     case DISK_PUT: put(w, job); break;
     case DISK_NOTE: note(w, job); break;
     case DISK_UNSAVED:
@@ -528,6 +536,7 @@ enum err disk_worker_open(struct mailbox *engine_inbox, struct outbox *out, stru
     w->stats = stats;
     snprintf(w->store_why, sizeof w->store_why, "no store was opened");
     disk_queue_init(&w->queue);
+    spares_init(&w->spares);
     list_init(&w->deletions);
     enum err err = mailbox_open(2 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX + 1, &w->inbox);
     if (!err && pthread_create(&w->thread, NULL, disk_thread, w) != 0) err = ERR_NOMEM;
@@ -550,6 +559,10 @@ enum err disk_worker_post(struct disk_worker *w, struct disk_job *job, bool from
     return err;
 }
 
+struct spares *disk_worker_spares(struct disk_worker *w) {
+    return &w->spares;
+}
+
 void disk_worker_stop(struct disk_worker *w) {
     if (!w->started) return;
     must(mailbox_post(w->inbox, &w->stop_mark) == ERR_OK);
@@ -566,5 +579,6 @@ void disk_worker_free(struct disk_worker *w) {
     while (w->deletions.count > 0) deletion_heard(w);
     want_no_store(w);
     mailbox_free(w->inbox);
+    spares_free(&w->spares);
     mem_free(w);
 }

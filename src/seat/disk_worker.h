@@ -11,6 +11,7 @@
 #include "seat/outbox.h"
 #include "seat/seat_mail.h"
 #include "seat/seat_stats.h"
+#include "seat/spares.h"
 
 struct disk_worker;
 
@@ -19,6 +20,7 @@ enum err disk_worker_open(struct mailbox *engine_inbox, struct outbox *out, stru
                           struct disk_worker **ret) NODISCARD;
 /* Takes the job over on OK. ERR_QUEUE_FULL (from_link: its share of the box is used up): the caller keeps it. */
 enum err disk_worker_post(struct disk_worker *w, struct disk_job *job, bool from_link) NODISCARD;
+struct spares *disk_worker_spares(struct disk_worker *w); /* of block buffers; borrowed, any thread */
 void disk_worker_stop(struct disk_worker *w); /* after the jobs that are there; waits for the thread */
 void disk_worker_free(struct disk_worker *w);
 

@@ -94,12 +94,15 @@ enum engine_part { ENGINE_PART_BASE = 1, ENGINE_PART_WINDOW = 2 };
  * have no window part: its buffer stays empty. */
 enum err engine_block_take(struct engine *e, int32_t seq, int32_t p0, int32_t p1, int parts, struct buf *base,
                            struct buf *window, int32_t *ret_window_from) NODISCARD;
-/* Puts p0..p1-1 back at the end of seq (which must hold nothing at or after p0). window size 0: the empty window part.
+#define ENGINE_BLOCK_HEAD                                                                                    \
+    64 /* bytes before a base part that is put back: there is no copy, the engine writes its own there */
+/* Puts p0..p1-1 back at the end of seq (which must hold nothing at or after p0). base: ENGINE_BLOCK_HEAD bytes of any content and the
+ * base part; it is used up, whatever comes of it. window size 0: the empty window part.
  * A window part joins what lies before it only when it begins at p0; else what was there counts as gone: it is not taken any more,
  * and no cut may look back at it. It lasts until the sequence is dropped.
  * On error the sequence is as before; the caller drops it and goes on cold. */
-enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, const uint8_t *base,
-                          size_t base_size, const uint8_t *window, size_t window_size) NODISCARD;
+enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, struct buf *base,
+                          const uint8_t *window, size_t window_size) NODISCARD;
 /* XXH3 over the KV bytes of positions 0..p1-1 of seq in order of position, base parts and what the window still holds
  * of the last window; debug only. */
 enum err engine_kv_hash(struct engine *e, int32_t seq, int32_t p1, uint64_t *ret) NODISCARD;

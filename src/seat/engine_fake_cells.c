@@ -206,12 +206,15 @@ static void window_put(struct engine *e, struct fake_seq *s, int32_t first, int3
     if (s->win_from < p1 - window) s->win_from = p1 - window;
 }
 
-enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, const uint8_t *base,
-                          size_t base_size, const uint8_t *window, size_t window_size) {
+enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1, struct buf *base,
+                          const uint8_t *window, size_t window_size) {
+    must(base->size >= ENGINE_BLOCK_HEAD);
+    const uint8_t *part = base->data + ENGINE_BLOCK_HEAD;
     struct fake_seq *s = seq_at(e, seq);
     int32_t base_first = 0, win_first = p1;
     if (p0 != s->n_past || p1 <= p0 || p1 - p0 > BLOCK_TOKENS) return ERR_INVALID;
-    if (!part_open(base, base_size, PART_BASE_MAGIC, e->base_bpt, p1, &base_first) || base_first != p0)
+    if (!part_open(part, base->size - ENGINE_BLOCK_HEAD, PART_BASE_MAGIC, e->base_bpt, p1, &base_first) ||
+        base_first != p0)
         return ERR_CORRUPT;
     if (window_size > 0 &&
         (!e->spec.window || !part_open(window, window_size, PART_WINDOW_MAGIC, e->win_bpt, p1, &win_first) ||
@@ -228,7 +231,7 @@ enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1,
     bool flip = fault_hit(FAULT_KV_FLIP, NULL);
     for (int32_t p = p0; p < p1; p++) {
         s->cells[p] = e->free_cells[--e->n_free];
-        memcpy(base_row(e, s, p), base + PART_HEADER_BYTES + (uint64_t)(p - p0) * e->base_bpt, e->base_bpt);
+        memcpy(base_row(e, s, p), part + PART_HEADER_BYTES + (uint64_t)(p - p0) * e->base_bpt, e->base_bpt);
         if (flip && p == p0 && e->base_bpt) base_row(e, s, p)[0] ^= 1;
         seq_digest(e, s, p, false);
     }
@@ -255,7 +258,8 @@ enum err engine_self_test(struct engine *e, char *why, size_t why_size) {
     must(e->seqs);
     int32_t scratch = (int32_t)e->n_seqs;
     enum { STEP = 8, TOTAL = 64 };
-    struct buf base = BUF(0), window = BUF(0), base2 = BUF(0), window2 = BUF(0);
+    static const uint8_t head[ENGINE_BLOCK_HEAD];
+    struct buf base = BUF(0), window = BUF(0), base2 = BUF(0), window2 = BUF(0), copy = BUF(0);
     struct fake_seq *s = seq_at(e, scratch);
     enum err err = e->n_free < TOTAL ? ERR_NO_CELLS : seq_reserve(s, TOTAL) ? ERR_OK : ERR_NOMEM;
     for (int32_t p = 0; p < TOTAL && err == ERR_OK; p += STEP) {
@@ -268,7 +272,10 @@ enum err engine_self_test(struct engine *e, char *why, size_t why_size) {
         int32_t win_from = s->win_from; /* the ring keeps its rows: only this block leaves and comes back */
         for (int32_t q = s->n_past - 1; q >= p; q--) e->free_cells[e->n_free++] = s->cells[q];
         s->n_past = p;
-        err = engine_block_put(e, scratch, p, p + STEP, base.data, base.size, window.data, window.size);
+        buf_clear(&copy); /* the put uses it up */
+        buf_put(&copy, head, sizeof head);
+        buf_put(&copy, base.data, base.size);
+        err = engine_block_put(e, scratch, p, p + STEP, &copy, window.data, window.size);
         if (err == ERR_OK && win_from < s->win_from) s->win_from = win_from;
         if (err == ERR_OK)
             err = engine_block_take(e, scratch, p, p + STEP, ENGINE_PART_BASE | ENGINE_PART_WINDOW, &base2,
@@ -281,5 +288,6 @@ enum err engine_self_test(struct engine *e, char *why, size_t why_size) {
     (void)engine_seq_rm(e, scratch, 0, -1);
     if (err != ERR_OK) snprintf(why, why_size, "blocks do not come back as they were: %s", err_text(err));
     buf_free(&base), buf_free(&window), buf_free(&base2), buf_free(&window2);
+    buf_free(&copy);
     return err;
 }

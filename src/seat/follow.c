@@ -115,7 +115,10 @@ void follow_begin(struct room *r, struct stream *t) {
 /* Positions p0..p1-1 from the leader's cells to those of t. lowest: of the window that a resume at the end needs. */
 static enum err copy(struct room *r, struct stream *t, const struct sequence *from, uint32_t p0, uint32_t p1,
                      uint32_t lowest) {
-    struct buf base = BUF(0), window = BUF(0);
+    static const uint8_t head[ENGINE_BLOCK_HEAD];
+    struct spares *spares = disk_worker_spares(r->disk);
+    struct buf base = spares_take(spares), window = BUF(0);
+    buf_put(&base, head, sizeof head);
     bool with_window = r->info.window && p1 > lowest;
     int parts = with_window ? ENGINE_PART_BASE | ENGINE_PART_WINDOW : ENGINE_PART_BASE;
     int32_t window_from = 0;
@@ -124,9 +127,9 @@ static enum err copy(struct room *r, struct stream *t, const struct sequence *fr
     if (!err && fault_hit(FAULT_BLOCK_PUT_FAIL, NULL)) err = ERR_INTERNAL;
     if (!err && with_window && (uint32_t)window_from > (p0 > lowest ? p0 : lowest)) err = ERR_NOT_FOUND;
     if (!err)
-        err = engine_block_put(r->engine, t->seq->slot, (int32_t)p0, (int32_t)p1, base.data, base.size,
-                               window.data, with_window ? window.size : 0);
-    buf_free(&base);
+        err = engine_block_put(r->engine, t->seq->slot, (int32_t)p0, (int32_t)p1, &base, window.data,
+                               with_window ? window.size : 0);
+    spares_keep(spares, &base, SPARES_BYTES_KEPT);
     buf_free(&window);
     if (!err) sequence_append(t->seq, t->tokens + p0, p1 - p0);
     return err;

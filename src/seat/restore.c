@@ -11,7 +11,7 @@
 #include "base/must.h"
 #include "seat/room.h"
 
-#define PUTS_PER_STEP 4              /* about 1 ms each */
+#define PUTS_PER_STEP 4              /* 0.4 ms each for SmolLM2's 3 MB */
 #define AHEAD_BYTES_MAX (256u << 20) /* of all streams together: blocks of a big model have 30 MB and more */
 
 static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
@@ -43,7 +43,8 @@ static struct stream *find(struct room *r, uint64_t serial, enum stream_state st
 }
 
 /* What was read and planned for an attempt that is over. */
-static void clear(struct stream *t) {
+static void clear(struct room *r, struct stream *t) {
+    (void)spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(TAKE(t->ready[i]));
     store_plan_free(&t->plan);
     t->plan = (struct store_plan){0};
@@ -58,7 +59,7 @@ static void empty_cells(struct room *r, struct stream *t) {
 
 void restore_again(struct room *r, struct stream *t) {
     if (t->restore_started_ns == 0) t->restore_started_ns = clock_now_ns(); /* it came from the cells */
-    clear(t);
+    clear(r, t);
     empty_cells(r, t);
     stream_set_state(r, t, STREAM_PLAN);
     plan_for(r, t, t->n_tokens);
@@ -77,7 +78,7 @@ void restore_fail(struct room *r, struct stream *t, enum err err, const char *wh
         restore_again(r, t);
         return;
     }
-    clear(t);
+    clear(r, t);
     empty_cells(r, t);
     follow_begin(r, t);
 }
@@ -93,7 +94,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
               log_q(t->plan.reason ? t->plan.reason : ""));
     must(t->plan.n_tokens < t->n_tokens); /* the store keeps one token back: its row is wanted */
     if (t->plan.n_tokens == 0 || t->plan.n_blocks == 0) {
-        clear(t);
+        clear(r, t);
         follow_begin(r, t);
         return;
     }
@@ -142,16 +143,16 @@ static bool read_ahead(struct room *r, struct stream *t) {
     return true;
 }
 
-static enum err put(struct room *r, struct stream *t, const struct disk_job *job) {
+static enum err put(struct room *r, struct stream *t, struct disk_job *job) {
     if (job->err) return job->err;
     const struct store_plan_block *b = &job->block;
     struct sequence *s = t->seq;
     if (b->first_pos != s->n_tokens || b->n_tokens > s->held * BLOCK_TOKENS - s->n_tokens)
         return ERR_MISMATCH;
     if (fault_hit(FAULT_BLOCK_PUT_FAIL, NULL)) return ERR_INTERNAL;
-    enum err err = engine_block_put(r->engine, s->slot, (int32_t)b->first_pos,
-                                    (int32_t)(b->first_pos + b->n_tokens), job->base.data, job->base.size,
-                                    job->window_part.data, b->needs_window ? job->window_part.size : 0);
+    enum err err =
+        engine_block_put(r->engine, s->slot, (int32_t)b->first_pos, (int32_t)(b->first_pos + b->n_tokens),
+                         &job->base, job->window_part.data, b->needs_window ? job->window_part.size : 0);
     if (!err) sequence_append(s, t->tokens + b->first_pos, b->n_tokens);
     return err;
 }
@@ -175,7 +176,7 @@ static void finish(struct room *r, struct stream *t) {
     mark_saved(r, t);
     t->restore_ns = clock_now_ns() - t->restore_started_ns;
     atomic_fetch_add(&r->stats->restores, 1);
-    clear(t);
+    clear(r, t);
     follow_begin(r, t);
 }
 
@@ -187,6 +188,7 @@ static bool put_some(struct room *r, struct stream *t) {
         struct disk_job *job = TAKE(*place);
         enum err err = put(r, t, job);
         const char *what = job->reason ? job->reason : "the block could not be put back";
+        spares_keep(disk_worker_spares(r->disk), &job->base, SPARES_BYTES_BUSY);
         disk_job_free(job);
         did = true;
         if (err) {
@@ -216,7 +218,7 @@ static void wait_no_longer(struct room *r, struct stream *t) {
         restore_fail(r, t, ERR_IO, "the disk does not answer");
         return;
     }
-    clear(t);
+    clear(r, t);
     follow_begin(r, t);
 }
 

@@ -341,8 +341,11 @@ void room_unload(struct room *r, uint64_t op) {
         outbox_op_failed(r->out, op, ERR_STOPPING, NULL);
         return;
     }
-    struct msg m = {.type = MSG_TYPE_UNLOADED,
-                    .unloaded = {.op = op, .baseline_bytes = atomic_load(&r->stats->baseline_bytes)}};
+    /* Spares belong to no model. */
+    uint64_t spares = spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
+    struct msg m = {
+        .type = MSG_TYPE_UNLOADED,
+        .unloaded = {.op = op, .baseline_bytes = atomic_load(&r->stats->baseline_bytes) + spares}};
     m.unloaded.before_bytes = proc_mem_private_bytes();
     room_park_all(r);
     room_drop_all(r, ERR_NO_SEAT);

@@ -69,7 +69,7 @@ struct disk_job {
     struct block_name name, parent, leaf; /* name: of a full block */
     uint32_t first_pos, window_from, n_chain;
     bool leaving, pinned, has_base, has_window;
-    struct buf base, window_part; /* PUT: to write; GET: what was read */
+    struct buf base, window_part; /* PUT: to write; GET: what was read, base behind ENGINE_BLOCK_HEAD bytes */
     uint64_t dirty_bytes;         /* PUT: what it added to the gauge */
 
     uint32_t

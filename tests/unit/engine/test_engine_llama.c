@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/proc_mem.h"
+#include "put_parts.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define MEMORY_IS_TRUE 0 /* its allocator keeps what was freed */
@@ -96,9 +97,8 @@ static void put(struct engine *e, int32_t seq, const struct block *blocks, int n
         int32_t p0 = b * BLOCK_TOKENS, p1 = p0 + BLOCK_TOKENS;
         bool need = window && p1 > end - (int32_t)window + 1;
         if (need) ck_assert_int_le(blocks[b].window_from, p0);
-        ck_assert_int_eq(engine_block_put(e, seq, p0, p1, blocks[b].base.data, blocks[b].base.size,
-                                          need ? blocks[b].window.data : NULL,
-                                          need ? blocks[b].window.size : 0),
+        ck_assert_int_eq(put_parts(e, seq, p0, p1, blocks[b].base.data, blocks[b].base.size,
+                                   need ? blocks[b].window.data : NULL, need ? blocks[b].window.size : 0),
                          ERR_OK);
     }
 }
@@ -170,14 +170,14 @@ START_TEST(test_damaged_blocks_leave_nothing) {
     ck_assert(engine_seq_rm(e, 0, 0, -1));
     struct buf *b = &blocks[0].base;
     for (size_t less = 1; less < b->size; less += b->size / 7) {
-        ck_assert_int_ne(engine_block_put(e, 0, 0, BLOCK_TOKENS, b->data, b->size - less, NULL, 0), ERR_OK);
+        ck_assert_int_ne(put_parts(e, 0, 0, BLOCK_TOKENS, b->data, b->size - less, NULL, 0), ERR_OK);
         ck_assert_uint_eq(engine_cells_used(e), 0);
     }
-    ck_assert_int_ne(
-        engine_block_put(e, 0, 0, BLOCK_TOKENS, blocks[1].base.data, blocks[1].base.size, NULL, 0), ERR_OK);
+    ck_assert_int_ne(put_parts(e, 0, 0, BLOCK_TOKENS, blocks[1].base.data, blocks[1].base.size, NULL, 0),
+                     ERR_OK);
     if (_i == GEMMA) {
-        ck_assert_int_ne(engine_block_put(e, 0, 0, BLOCK_TOKENS, b->data, b->size, blocks[0].window.data,
-                                          blocks[0].window.size / 2),
+        ck_assert_int_ne(put_parts(e, 0, 0, BLOCK_TOKENS, b->data, b->size, blocks[0].window.data,
+                                   blocks[0].window.size / 2),
                          ERR_OK);
     }
     /* The cells are all free again: a sequence of full length fits. */
@@ -260,8 +260,8 @@ START_TEST(test_blocks_of_a_ring_that_wrapped) {
     for (int32_t b = 0; b < N; b++) {
         int32_t p0 = b * BLOCK_TOKENS;
         bool need = p0 + BLOCK_TOKENS > END - 512 + 1;
-        ck_assert_int_eq(engine_block_put(e, 1, p0, p0 + BLOCK_TOKENS, base[b].data, base[b].size,
-                                          window[b].data, need ? window[b].size : 0),
+        ck_assert_int_eq(put_parts(e, 1, p0, p0 + BLOCK_TOKENS, base[b].data, base[b].size, window[b].data,
+                                   need ? window[b].size : 0),
                          ERR_OK);
         buf_free(&base[b]);
         buf_free(&window[b]);
@@ -289,7 +289,7 @@ START_TEST(test_a_gap_below_the_window_is_seen) {
             engine_block_take(e, 0, p0, p1, ENGINE_PART_BASE | ENGINE_PART_WINDOW, &base, &window, &from),
             ERR_OK);
         ck_assert_int_eq(
-            engine_block_put(e, 1, p0, p1, base.data, base.size, window.data, p1 > lowest ? window.size : 0),
+            put_parts(e, 1, p0, p1, base.data, base.size, window.data, p1 > lowest ? window.size : 0),
             ERR_OK);
     }
     uint64_t one = 0, two = 1;

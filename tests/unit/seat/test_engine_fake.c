@@ -12,6 +12,7 @@
 #include "base/must.h"
 #include "gguf_tiny.h"
 #include "model/gguf_info.h"
+#include "put_parts.h"
 #include "seat/engine.h"
 
 static char dir[] = "/tmp/test_engine_fake_XXXXXX";
@@ -92,7 +93,7 @@ static void move(struct engine *e, struct engine *to, int32_t n, int32_t window_
         ck_assert_int_eq(engine_block_take(e, 0, p, p1, parts, &base, &window, &from), ERR_OK);
         bool with_window = p1 > window_from;
         ck_assert_int_eq(
-            engine_block_put(to, 1, p, p1, base.data, base.size, window.data, with_window ? window.size : 0),
+            put_parts(to, 1, p, p1, base.data, base.size, window.data, with_window ? window.size : 0),
             ERR_OK);
         buf_free(&base), buf_free(&window);
     }
@@ -203,17 +204,12 @@ START_TEST(test_damaged_parts_are_refused) {
     int32_t from = 0;
     ck_assert_int_eq(
         engine_block_take(e, 0, 0, 40, ENGINE_PART_BASE | ENGINE_PART_WINDOW, &base, &window, &from), ERR_OK);
-    ck_assert_int_eq(engine_block_put(e, 1, 0, 40, base.data, base.size - 1, window.data, window.size),
-                     ERR_CORRUPT);
-    ck_assert_int_eq(engine_block_put(e, 1, 0, 40, base.data, base.size, window.data, window.size - 1),
-                     ERR_CORRUPT);
-    ck_assert_int_eq(engine_block_put(e, 1, 0, 39, base.data, base.size, window.data, window.size),
-                     ERR_CORRUPT);
-    ck_assert_int_eq(engine_block_put(e, 1, 40, 80, base.data, base.size, window.data, window.size),
-                     ERR_INVALID);
+    ck_assert_int_eq(put_parts(e, 1, 0, 40, base.data, base.size - 1, window.data, window.size), ERR_CORRUPT);
+    ck_assert_int_eq(put_parts(e, 1, 0, 40, base.data, base.size, window.data, window.size - 1), ERR_CORRUPT);
+    ck_assert_int_eq(put_parts(e, 1, 0, 39, base.data, base.size, window.data, window.size), ERR_CORRUPT);
+    ck_assert_int_eq(put_parts(e, 1, 40, 80, base.data, base.size, window.data, window.size), ERR_INVALID);
     base.data[0] ^= 1;
-    ck_assert_int_eq(engine_block_put(e, 1, 0, 40, base.data, base.size, window.data, window.size),
-                     ERR_CORRUPT);
+    ck_assert_int_eq(put_parts(e, 1, 0, 40, base.data, base.size, window.data, window.size), ERR_CORRUPT);
     ck_assert_uint_eq(engine_cells_used(e), 40);
     buf_free(&base), buf_free(&window);
     engine_free(e);
