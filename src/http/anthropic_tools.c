@@ -27,7 +27,7 @@ static bool check_tool(struct api_reader *r, const char *path, const struct json
     size_t size = 0;
     const struct json *type = json_get(tool, "type"), *description = json_get(tool, "description");
     const struct json *strict = json_get(tool, "strict");
-    bool yes = false;
+    bool is_strict = false;
     api_path(at, "%s.type", path);
     if (api_is_given(type) && !api_is_word(type, "custom"))
         return api_fail(r->error, ERR_UNSUPPORTED, at,
@@ -43,10 +43,11 @@ static bool check_tool(struct api_reader *r, const char *path, const struct json
         return api_fail(r->error, ERR_INVALID, at, "must be a string, not %s",
                         json_type_name(json_type(description)));
     api_path(at, "%s.strict", path);
-    if (api_is_given(strict) && !api_take_bool(r->error, at, strict, &yes)) return false;
+    if (api_is_given(strict) && !api_take_bool(r->error, at, strict, &is_strict)) return false;
     api_path(at, "%s.input_schema", path);
     if (!json_get(tool, "input_schema")) return api_fail(r->error, ERR_INVALID, at, "is missing");
-    return api_take_object(r, at, json_get(tool, "input_schema"));
+    const struct json *schema = json_get(tool, "input_schema");
+    return api_take_object(r, at, schema) && (!is_strict || api_schema_is_held(r, at, schema));
 }
 
 static bool write_tool(struct api_reader *r, struct json_out *w, const char *path, const struct json *tool) {

@@ -58,7 +58,7 @@ static bool read_output_format(struct api_reader *r, const struct json *format) 
         return api_fail(r->error, ERR_UNSUPPORTED, "output_config.format.type",
                         "'%.40s' is not supported; only 'json_schema' is", type);
     api_ignored_others(r, path, format, (const char *const[]){"type", "schema", NULL});
-    return api_keep_schema(r, "output_config.format.schema", json_get(format, "schema"));
+    return api_keep_schema(r, "output_config.format.schema", json_get(format, "schema"), true);
 }
 
 static bool read_output_config(struct api_reader *r, const char *name, const struct json *v) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/ident.h"
+#include "http/json_schema.h"
 
 #define TIMEOUT_S_MIN 0.001
 #define TIMEOUT_S_MAX 86400.0
@@ -94,11 +95,28 @@ bool api_keep(struct api_reader *r, struct buf *b, struct msg_bytes *ret) {
     return true;
 }
 
-bool api_keep_schema(struct api_reader *r, const char *path, const struct json *schema) {
+static void schema_ignored(void *ctx, const char *place) {
+    api_ignored(ctx, place);
+}
+
+static void schema_refused(void *ctx, const char *place) {
+    struct api_reader *r = ctx;
+    (void)api_fail(r->error, ERR_UNSUPPORTED, place,
+                   "can't be guaranteed here; leave it out, or ask without strict, and it is passed over");
+}
+
+bool api_schema_is_held(struct api_reader *r, const char *path, const struct json *schema) {
+    json_schema_unheld(schema, path, schema_refused, r);
+    return !r->error->err;
+}
+
+bool api_keep_schema(struct api_reader *r, const char *path, const struct json *schema, bool strict) {
     AUTO(buf_free) struct buf b = BUF(4 * BODY_BYTES_MAX);
     if (json_type(schema) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, path, "must be an object (a JSON schema), not %s",
                         json_type_name(json_type(schema)));
+    if (strict && !api_schema_is_held(r, path, schema)) return false;
+    if (!strict) json_schema_unheld(schema, path, schema_ignored, r);
     if (json_dump(schema, &b) != ERR_OK) return api_no_memory(r, path);
     return api_keep(r, &b, &r->request->submit.json_schema);
 }

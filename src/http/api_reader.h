@@ -66,8 +66,11 @@ const char *api_type_of(struct api_reader *r, const char *path, const struct jso
 bool api_no_memory(struct api_reader *r, const char *path); /* sets the error; false */
 /* Writes b's bytes to *ret, which owns them then. */
 bool api_keep(struct api_reader *r, struct buf *b, struct msg_bytes *ret);
-/* The schema that the answer must match. */
-bool api_keep_schema(struct api_reader *r, const char *path, const struct json *schema);
+/* The schema that the answer must match. What no grammar can hold of it (json_schema.h) is an error at its place when strict, else
+ * ignored by name. */
+bool api_keep_schema(struct api_reader *r, const char *path, const struct json *schema, bool strict);
+/* False with the error set: no grammar can hold all of it. */
+bool api_schema_is_held(struct api_reader *r, const char *path, const struct json *schema);
 
 /* An agent's id; an empty text is no name. */
 bool api_take_agent(struct api_reader *r, const char *path, const struct json *v, char **ret);

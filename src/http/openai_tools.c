@@ -35,10 +35,11 @@ static bool check_function(struct api_reader *r, const char *path, const struct 
     if (parameters && json_type(parameters) != JSON_NULL && json_type(parameters) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, at, "must be an object (a JSON schema), not %s",
                         json_type_name(json_type(parameters)));
+    bool is_strict = false;
     api_path(at, "%s.strict", path);
-    if (strict && json_type(strict) != JSON_NULL && json_type(strict) != JSON_BOOL)
-        return api_fail(r->error, ERR_INVALID, at, "must be true or false");
-    return true;
+    if (api_is_given(strict) && !api_take_bool(r->error, at, strict, &is_strict)) return false;
+    api_path(at, "%s.parameters", path);
+    return !is_strict || !api_is_given(parameters) || api_schema_is_held(r, at, parameters);
 }
 
 bool openai_read_tools(struct api_reader *r, const char *name, const struct json *v) {
@@ -103,7 +104,8 @@ static bool read_json_object(struct api_reader *r, const char *name, const struc
     AUTO(buf_free) struct buf b = BUF(16);
     const struct json *schema = json_get(v, "schema");
     api_ignored_others(r, name, v, (const char *const[]){"type", "schema", NULL});
-    if (schema && json_type(schema) != JSON_NULL) return api_keep_schema(r, "response_format.schema", schema);
+    if (schema && json_type(schema) != JSON_NULL)
+        return api_keep_schema(r, "response_format.schema", schema, false);
     buf_puts(&b, "{}");
     return api_keep(r, &b, &r->request->submit.json_schema);
 }
@@ -126,5 +128,10 @@ bool openai_read_response_format(struct api_reader *r, const char *name, const s
     api_ignored_others(r, name, v, (const char *const[]){"type", "json_schema", NULL});
     api_ignored_others(r, "response_format.json_schema", outer,
                        (const char *const[]){"name", "description", "strict", "schema", NULL});
-    return api_keep_schema(r, "response_format.json_schema.schema", json_get(outer, "schema"));
+    const struct json *strict = json_get(outer, "strict");
+    bool is_strict = false;
+    if (api_is_given(strict) &&
+        !api_take_bool(r->error, "response_format.json_schema.strict", strict, &is_strict))
+        return false;
+    return api_keep_schema(r, "response_format.json_schema.schema", json_get(outer, "schema"), is_strict);
 }

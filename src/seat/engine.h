@@ -144,8 +144,9 @@ enum err engine_sampler_new(struct engine *e, const struct msg_submit *request,
                             const struct engine_chat *chat, struct engine_sampler **ret, char *why,
                             size_t why_size) NODISCARD;
 void engine_sampler_free(struct engine_sampler *s);
-int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item,
-                            int32_t pos);                            /* from engine_logits(item) */
+/* From engine_logits(item). -1: no token may come next (its grammar asks for a character that the vocabulary can't write, or the logits
+ * are no numbers). */
+int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos);
 void engine_sampler_accept(struct engine_sampler *s, int32_t token); /* also each replayed token */
 
 #endif

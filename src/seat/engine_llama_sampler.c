@@ -218,9 +218,9 @@ int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos
     int32_t token = pick_once(s, logits, u, false);
     if (s->grammar && (token < 0 || !chat_grammar_allows(s->grammar, token)))
         token = pick_once(s, logits, u, true);
-    if (token >= 0) return token;
-    /* Nothing is allowed (or the logits are no numbers): the only honest thing left is to end. */
-    return s->e->n_end_ids ? s->e->end_ids[0] : 0;
+    if (token < 0 && s->ignore_end && s->e->n_end_ids)
+        return s->e->end_ids[0]; /* the grammar is at its end */
+    return token;
 }
 
 void engine_sampler_accept(struct engine_sampler *s, int32_t token) {

@@ -285,6 +285,13 @@ static enum err pack_probs(struct room *r, const struct stream *t, int32_t token
 bool stream_sample(struct room *r, struct stream *t) {
     if (t->decode_tokens == 0) note_first_row(r, t);
     int32_t token = engine_sampler_pick(t->sampler, t->item, (int32_t)t->generated);
+    if (token < 0) {
+        bool bound = t->req.json_schema.size > 0 || t->req.tools.size > 0;
+        stream_end_failed(r, t, bound ? ERR_UNSUPPORTED : ERR_INTERNAL,
+                          bound ? "the schema or the tools ask for text that this model's tokens can't write"
+                                : "the model gives no probabilities");
+        return false;
+    }
     struct delta d = {0};
     enum err err = t->req.logprobs ? pack_probs(r, t, token, &d.logprobs) : ERR_OK;
     if (!err) err = take_token(r, t, token, &d);

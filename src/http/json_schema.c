@@ -1,0 +1,413 @@
+#include "http/json_schema.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/attr.h"
+#include "http/api.h"
+
+#define WHOLE_NUMBER_MAX 9007199254740992.0 /* 2^53: up to there bounds are exact in every reader */
+
+enum { NUL = 1, BOOLEAN = 2, NUMBER = 4, STRING = 8, ARRAY = 16, OBJECT = 32, ANY = 63 };
+
+struct assertion {
+    const char *keyword;
+    int types; /* that it says something about */
+};
+
+static const struct assertion ASSERTIONS[] = {
+    {"$ref", ANY},
+    {"$dynamicRef", ANY},
+    {"type", ANY},
+    {"const", ANY},
+    {"enum", ANY},
+    {"allOf", ANY},
+    {"anyOf", ANY},
+    {"oneOf", ANY},
+    {"not", ANY},
+    {"if", ANY},
+    {"multipleOf", NUMBER},
+    {"minimum", NUMBER},
+    {"exclusiveMinimum", NUMBER},
+    {"maximum", NUMBER},
+    {"exclusiveMaximum", NUMBER},
+    {"minLength", STRING},
+    {"maxLength", STRING},
+    {"pattern", STRING},
+    {"items", ARRAY},
+    {"prefixItems", ARRAY},
+    {"additionalItems", ARRAY},
+    {"unevaluatedItems", ARRAY},
+    {"contains", ARRAY},
+    {"minItems", ARRAY},
+    {"maxItems", ARRAY},
+    {"uniqueItems", ARRAY},
+    {"properties", OBJECT},
+    {"patternProperties", OBJECT},
+    {"additionalProperties", OBJECT},
+    {"unevaluatedProperties", OBJECT},
+    {"propertyNames", OBJECT},
+    {"required", OBJECT},
+    {"minProperties", OBJECT},
+    {"maxProperties", OBJECT},
+    {"dependentRequired", OBJECT},
+    {"dependentSchemas", OBJECT},
+    {"dependencies", OBJECT},
+};
+
+struct walk {
+    const struct json *root;
+    json_schema_found_fn found;
+    void *ctx;
+    const struct json *targets[JSON_SCHEMA_REFS_MAX]; /* of references, in the order they were met */
+    const char *names[JSON_SCHEMA_REFS_MAX];
+    uint32_t n;
+};
+
+static void node(struct walk *w, const struct json *v, const char *place);
+
+static void found(struct walk *w, const char *place, const char *keyword) {
+    char at[API_PATH_BYTES];
+    api_path(at, "%s.%s", place, keyword);
+    w->found(w->ctx, at);
+}
+
+static bool is_one_of(const char *s, const char *const *list) {
+    for (; *list; list++)
+        if (strcmp(s, *list) == 0) return true;
+    return false;
+}
+
+/* Asks for nothing: a minimum of no length, no required name, items that need not differ. */
+static bool asks_nothing(const char *keyword, const struct json *v) {
+    if (json_type(v) == JSON_ARRAY) return strcmp(keyword, "required") == 0 && json_count(v) == 0;
+    if (strcmp(keyword, "uniqueItems") == 0) return !json_bool(v, true);
+    if (strcmp(keyword, "minLength") == 0 || strcmp(keyword, "minItems") == 0 ||
+        strcmp(keyword, "minProperties") == 0)
+        return json_int(v, 1) == 0;
+    return json_type(v) == JSON_BOOL && json_bool(v, false); /* a schema that is true */
+}
+
+/* Names what v asserts of values of these types, but for the keywords that are held. */
+static void others(struct walk *w, const struct json *v, const char *place, int types,
+                   const char *const *held) {
+    for (size_t i = 0; i < ARRAY_LEN(ASSERTIONS); i++) {
+        const char *keyword = ASSERTIONS[i].keyword;
+        const struct json *value = json_get(v, keyword);
+        if (!value || !(ASSERTIONS[i].types & types) || is_one_of(keyword, held)) continue;
+        if (!asks_nothing(keyword, value)) found(w, place, keyword);
+    }
+}
+#define HELD(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- references ---- */
+
+static const struct json *resolve(const struct json *root, const char *ref) {
+    const struct json *v = root;
+    if (strncmp(ref, "#/", 2) != 0) return NULL;
+    for (const char *at = ref + 2; v;) {
+        char part[API_PATH_BYTES];
+        size_t n = strcspn(at, "/");
+        if (n >= sizeof part) return NULL;
+        memcpy(part, at, n);
+        part[n] = 0;
+        if (json_type(v) == JSON_ARRAY) {
+            uint64_t index = 0;
+            if (n == 0 || n > 6 || strspn(part, "0123456789") != n) return NULL;
+            for (size_t i = 0; i < n; i++) index = index * 10 + (uint64_t)(part[i] - '0');
+            v = json_at(v, index);
+        } else {
+            v = json_get(v, part);
+        }
+        if (at[n] == 0) break;
+        at += n + 1;
+    }
+    return v;
+}
+
+/* A target is walked once, after the schema that led to it: schemas may refer to themselves. */
+static void reference(struct walk *w, const struct json *v, const char *place) {
+    const char *ref = json_string(json_get(v, "$ref"), NULL);
+    others(w, v, place, ANY, HELD("$ref"));
+    const struct json *target = ref ? resolve(w->root, ref) : NULL;
+    if (!target || target == w->root) return;
+    for (uint32_t i = 0; i < w->n; i++)
+        if (w->targets[i] == target) return;
+    if (w->n == JSON_SCHEMA_REFS_MAX) {
+        found(w, place, "$ref");
+        return;
+    }
+    w->targets[w->n] = target;
+    w->names[w->n++] = ref + 2;
+}
+
+/* ---- values ---- */
+
+static int types_of_value(const struct json *v) {
+    switch (json_type(v)) {
+    case JSON_NULL: return NUL;
+    case JSON_BOOL: return BOOLEAN;
+    case JSON_INT:
+    case JSON_REAL: return NUMBER;
+    case JSON_STRING: return STRING;
+    case JSON_ARRAY: return ARRAY;
+    case JSON_OBJECT: return OBJECT;
+    case JSON_NONE: break;
+    }
+    return 0;
+}
+
+static int types_of_name(const char *type) {
+    static const struct assertion NAMES[] = {{"null", NUL},       {"boolean", BOOLEAN}, {"number", NUMBER},
+                                             {"integer", NUMBER}, {"string", STRING},   {"array", ARRAY},
+                                             {"object", OBJECT}};
+    for (size_t i = 0; type && i < ARRAY_LEN(NAMES); i++)
+        if (strcmp(type, NAMES[i].keyword) == 0) return NAMES[i].types;
+    return ANY;
+}
+
+static bool has_type(const struct json *value, const char *type) {
+    if (type && strcmp(type, "integer") == 0 && json_type(value) == JSON_REAL)
+        return floor(json_number(value, 0)) == json_number(value, 0);
+    return (types_of_value(value) & types_of_name(type)) != 0;
+}
+
+/* type: a name, an array of names, or not there. */
+static bool may_have(const struct json *value, const struct json *type) {
+    bool yes = json_type(type) != JSON_ARRAY && has_type(value, json_string(type, NULL));
+    for (size_t i = 0; json_type(type) == JSON_ARRAY && i < json_count(type); i++)
+        yes = yes || has_type(value, json_string(json_at(type, i), NULL));
+    return yes;
+}
+
+/* const and enum: the values as they stand, whatever else is asked of them. */
+static void values(struct walk *w, const struct json *v, const char *place, const char *keyword) {
+    const struct json *all = json_get(v, keyword), *type = json_get(v, "type");
+    bool fit = true;
+    int types = 0;
+    if (strcmp(keyword, "const") == 0) {
+        fit = may_have(all, type);
+        types = types_of_value(all);
+    }
+    for (size_t i = 0; strcmp(keyword, "enum") == 0 && i < json_count(all); i++) {
+        fit = fit && may_have(json_at(all, i), type);
+        types |= types_of_value(json_at(all, i));
+    }
+    if (!fit) found(w, place, "type");
+    others(w, v, place, types, HELD("type", keyword));
+}
+
+/* ---- strings ---- */
+
+static bool is_plain(unsigned char c) {
+    return c >= 0x20 && c != '"' && c != '\\' && c < 0x7f;
+}
+
+/* A class of characters from after its '['; NULL: it may take one that JSON writes with an escape, or is written with one itself. */
+static const char *plain_class(const char *p) {
+    if (*p == '^') return NULL;
+    for (; *p && *p != ']'; p++) {
+        if (!is_plain((unsigned char)*p)) return NULL;
+        if (*p != '-' || p[1] == ']' || p[-1] == '[') continue;
+        for (int c = p[-1]; c <= p[1]; c++)
+            if (!is_plain((unsigned char)c)) return NULL;
+    }
+    return *p == ']' ? p + 1 : NULL;
+}
+
+/* The converter puts a pattern's characters between the quotes as they are: held is one that is anchored at both ends and can take
+ * only characters that JSON writes as they are. */
+static bool is_plain_pattern(const char *p) {
+    int depth = 0;
+    if (*p++ != '^') return false;
+    while (*p) {
+        if (*p == '$') return p[1] == 0 && depth == 0;
+        if (*p == '[') {
+            if (!(p = plain_class(p + 1))) return false;
+            continue;
+        }
+        if (*p == '\\' && (!*++p || !strchr(".[]()|{}*+?$^", *p)))
+            return false;
+        else if (p[-1] == '\\' || (is_plain((unsigned char)*p) && !strchr(".^", *p))) {
+            depth += p[-1] != '\\' && *p == '(';
+            depth -= p[-1] != '\\' && *p == ')';
+            if (*p == '|' && p[-1] != '\\' && depth == 0) return false; /* binds looser than the anchors */
+            if (*p == '(' && p[-1] != '\\' && p[1] == '?' && p[2] != ':') return false;
+        } else {
+            return false;
+        }
+        p++;
+    }
+    return false;
+}
+
+static bool is_held_format(const struct json *v) {
+    const char *format = json_string(json_get(v, "format"), NULL);
+    return format && is_one_of(format, HELD("date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3",
+                                            "uuid4", "uuid5"));
+}
+
+static void string(struct walk *w, const struct json *v, const char *place) {
+    size_t size = 0;
+    const char *pattern = json_string(json_get(v, "pattern"), &size);
+    if (pattern) {
+        if (strlen(pattern) != size || !is_plain_pattern(pattern)) found(w, place, "pattern");
+        others(w, v, place, STRING, HELD("type", "pattern"));
+    } else if (is_held_format(v)) {
+        others(w, v, place, STRING, HELD("type", "pattern"));
+    } else {
+        others(w, v, place, STRING, HELD("type", "minLength", "maxLength"));
+    }
+}
+
+/* ---- numbers ---- */
+
+static void integer(struct walk *w, const struct json *v, const char *place) {
+    static const char *const BOUNDS[][2] = {{"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}};
+    for (size_t i = 0; i < ARRAY_LEN(BOUNDS); i++) {
+        bool both = json_get(v, BOUNDS[i][0]) && json_get(v, BOUNDS[i][1]);
+        if (both) found(w, place, BOUNDS[i][1]); /* only the first is looked at */
+        for (int k = 0; k < 2; k++) {
+            const struct json *bound = json_get(v, BOUNDS[i][k]);
+            if (bound && fabs(json_number(bound, 0)) > WHOLE_NUMBER_MAX) found(w, place, BOUNDS[i][k]);
+        }
+    }
+    others(w, v, place, NUMBER, HELD("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"));
+}
+
+/* ---- arrays ---- */
+
+static void array(struct walk *w, const struct json *v, const char *place) {
+    char at[API_PATH_BYTES];
+    const char *key = json_get(v, "items") ? "items" : "prefixItems";
+    const struct json *items = json_get(v, key);
+    if (json_type(items) != JSON_ARRAY) {
+        api_path(at, "%s.%s", place, key);
+        node(w, items, at);
+        others(w, v, place, ARRAY, HELD("type", key, "minItems", "maxItems"));
+        return;
+    }
+    size_t n = json_count(items); /* exactly so many, and no others */
+    for (size_t i = 0; i < n; i++) {
+        api_path(at, "%s.%s[%zu]", place, key, i);
+        node(w, json_at(items, i), at);
+    }
+    if (json_int(json_get(v, "minItems"), 0) > (int64_t)n) found(w, place, "minItems");
+    if (json_int(json_get(v, "maxItems"), INT64_MAX) < (int64_t)n) found(w, place, "maxItems");
+    others(w, v, place, ARRAY,
+           HELD("type", key, "minItems", "maxItems", "additionalItems", "unevaluatedItems"));
+}
+
+/* ---- objects ---- */
+
+static bool has_properties(const struct json *v) {
+    const struct json *additional = json_get(v, "additionalProperties");
+    return json_get(v, "properties") || (additional && !json_bool(additional, false));
+}
+
+static void object(struct walk *w, const struct json *v, const char *place) {
+    char at[API_PATH_BYTES];
+    const struct json *properties = json_get(v, "properties"), *required = json_get(v, "required");
+    const struct json *property, *additional = json_get(v, "additionalProperties");
+    void *iter = NULL;
+    const char *name;
+    while (json_next(properties, &iter, &name, &property)) {
+        api_path(at, "%s.properties.%.60s", place, name);
+        if (!name[0]) w->found(w->ctx, at); /* the converter takes its rule for that of the object */
+        node(w, property, at);
+    }
+    if (json_type(additional) == JSON_OBJECT) {
+        api_path(at, "%s.additionalProperties", place);
+        node(w, additional, at);
+    }
+    for (size_t i = 0; i < json_count(required); i++) {
+        const char *needed = json_string(json_at(required, i), NULL);
+        if (needed && !json_get(properties, needed)) {
+            found(w, place, "required"); /* only names among the properties are */
+            break;
+        }
+    }
+    others(w, v, place, OBJECT, HELD("type", "properties", "required", "additionalProperties"));
+}
+
+/* Of several the converter builds one object, without looking at more than their properties. One is that one: an object with
+ * properties, or values. */
+static void all_of(struct walk *w, const struct json *v, const char *place) {
+    char at[API_PATH_BYTES];
+    const struct json *all = json_get(v, "allOf"), *one = json_at(all, 0);
+    const char *ref = json_string(json_get(one, "$ref"), NULL);
+    const struct json *target = ref ? resolve(w->root, ref) : one;
+    bool is_held = json_count(all) == 1 && target && !json_get(target, "$ref") &&
+                   !json_get(target, "oneOf") && !json_get(target, "anyOf") &&
+                   json_type(json_get(target, "type")) != JSON_ARRAY && !json_get(target, "const") &&
+                   (json_count(json_get(target, "properties")) > 0 || json_get(target, "enum"));
+    if (!is_held) found(w, place, "allOf");
+    if (is_held) {
+        api_path(at, "%s.allOf[0]", place);
+        node(w, one, at);
+    }
+    others(w, v, place, ANY, HELD("type", "allOf"));
+}
+
+/* ---- one schema ---- */
+
+static void typed(struct walk *w, const struct json *v, const char *place, const char *type) {
+    bool untyped = !type;
+    if (untyped ? has_properties(v) : strcmp(type, "object") == 0) {
+        if (!has_properties(v) && json_get(v, "allOf"))
+            all_of(w, v, place);
+        else
+            object(w, v, place);
+    } else if (json_get(v, "allOf") && (untyped || strcmp(type, "string") == 0)) {
+        all_of(w, v, place);
+    } else if (untyped ? json_get(v, "items") || json_get(v, "prefixItems") : strcmp(type, "array") == 0) {
+        array(w, v, place);
+    } else if (untyped ? json_get(v, "pattern") || json_get(v, "minLength") || json_get(v, "maxLength") ||
+                             is_held_format(v)
+                       : strcmp(type, "string") == 0) {
+        string(w, v, place);
+    } else if (!untyped && strcmp(type, "integer") == 0) {
+        integer(w, v, place);
+    } else {
+        others(w, v, place, types_of_name(type), HELD("type"));
+    }
+}
+
+static void node(struct walk *w, const struct json *v, const char *place) {
+    char at[API_PATH_BYTES];
+    if (json_type(v) != JSON_OBJECT) return;
+    if (json_get(v, "$ref")) {
+        reference(w, v, place);
+        return;
+    }
+    const char *key = json_get(v, "oneOf") ? "oneOf" : "anyOf";
+    const struct json *alternatives = json_get(v, key), *type = json_get(v, "type");
+    if (alternatives) {
+        if (strcmp(key, "oneOf") == 0) found(w, place, key); /* is taken for anyOf */
+        for (size_t i = 0; i < json_count(alternatives); i++) {
+            api_path(at, "%s.%s[%zu]", place, key, i);
+            node(w, json_at(alternatives, i), at);
+        }
+        others(w, v, place, ANY, HELD(key));
+    } else if (json_get(v, "const") || json_get(v, "enum")) {
+        values(w, v, place, json_get(v, "const") ? "const" : "enum");
+    } else if (json_type(type) == JSON_ARRAY) {
+        for (size_t i = 0; i < json_count(type); i++) typed(w, v, place, json_string(json_at(type, i), NULL));
+    } else {
+        typed(w, v, place, json_string(type, NULL));
+    }
+}
+
+void json_schema_unheld(const struct json *schema, const char *path, json_schema_found_fn found_fn,
+                        void *ctx) {
+    struct walk w = {.root = schema, .found = found_fn, .ctx = ctx};
+    node(&w, schema, path);
+    for (uint32_t i = 0; i < w.n; i++) {
+        char at[API_PATH_BYTES];
+        api_path(at, "%s.%.80s", path, w.names[i]);
+        for (char *c = at; *c; c++)
+            if (*c == '/') *c = '.';
+        node(&w, w.targets[i], at);
+    }
+}
