@@ -28,12 +28,16 @@ static void help_line(const char *name, const char *argument, const char *text) 
     printf("  %-28s %s\n", left, text);
 }
 
-static void cli_help(const char *verb, const struct cli_option *own, size_t n_own,
-                     const struct cli_option *common, size_t n_common) {
+void cli_verb_help(const char *verb) {
 #define CLI_HELP_ROW(function, name, arguments, text)                                                        \
     if (strcmp(verb, name) == 0) printf("hotseat %s %s: %s\n\n", name, arguments, text);
     CLI_VERB_TABLE(CLI_HELP_ROW)
 #undef CLI_HELP_ROW
+}
+
+static void cli_help(const char *verb, const struct cli_option *own, size_t n_own,
+                     const struct cli_option *common, size_t n_common) {
+    cli_verb_help(verb);
     for (size_t i = 0; i < n_own; i++) help_line(own[i].name, own[i].argument, own[i].text);
     for (size_t i = 0; i < n_common; i++) help_line(common[i].name, common[i].argument, common[i].text);
     help_line("--help", NULL, "this text");

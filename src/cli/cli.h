@@ -21,7 +21,8 @@ enum cli_exit { CLI_DONE = 0, CLI_REFUSED = 1, CLI_USAGE = 2, CLI_NO_SERVER = 3 
     V(ps, "ps", "", "what is seated, who waits, what is running")                                            \
     V(models, "models", "", "the models the server knows")                                                   \
     V(agents, "agents", "[rm|pin|unpin ID]", "the agents that have a cache; delete, keep or let go one")     \
-    V(cache, "cache", "", "the block store: size, budget, hits")
+    V(cache, "cache", "", "the block store: size, budget, hits")                                             \
+    V(doctor, "doctor", "[--option VALUE]...", "what would keep hotseat from working here, and what to do")
 
 struct cli_option {
     const char *name;     /* "--on-deadline" */
@@ -48,6 +49,7 @@ CLI_VERB_TABLE(CLI_RUN_ROW) /* argv[0] is the verb; the exit status */
 int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own, size_t n_own, int words_min,
              int words_max, bool *ret_help);
 void cli_close(struct cli *c);
+void cli_verb_help(const char *verb); /* its line of the table, and an empty one */
 int cli_usage(const char *verb, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line on stderr; CLI_USAGE */
 
 struct cli_request {
