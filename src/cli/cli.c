@@ -121,7 +121,7 @@ void cli_close(struct cli *c) {
 }
 
 /* The server's own words, and what to do where there is something to do. */
-static int refused(const struct cli *c, const struct cli_request *r, int status, const struct json *answer) {
+int cli_refused(const struct cli *c, const struct cli_request *r, int status, const struct json *answer) {
     const struct json *error = json_get(answer, "error");
     const char *message = cli_text(error, "message"), *code = cli_text(error, "code");
     const char *hint = "";
@@ -136,7 +136,11 @@ static int refused(const struct cli *c, const struct cli_request *r, int status,
     return CLI_REFUSED;
 }
 
-static int not_there(const struct cli *c, enum err err, const char *why) {
+int cli_no_answer(const struct cli *c, enum err err, const char *why) {
+    if (err == ERR_NOMEM) {
+        fprintf(stderr, "hotseat %s: %s\n", c->verb, err_text(err));
+        return CLI_REFUSED;
+    }
     if (err == ERR_INVALID) return cli_usage(c->verb, "'%s' is no server's address: %s", c->server, why);
     if (err == ERR_NOT_FOUND)
         fprintf(stderr,
@@ -144,11 +148,11 @@ static int not_there(const struct cli *c, enum err err, const char *why) {
                 c->verb, c->server, why);
     else
         fprintf(stderr, "hotseat %s: no whole answer from %s: %s\n", c->verb, c->server, why);
-    return err == ERR_NOMEM ? CLI_REFUSED : CLI_NO_SERVER;
+    return CLI_NO_SERVER;
 }
 
 /* The admin key opens everything; the API key opens /admin where the server has no other. */
-static const char *key_for(const struct cli *c, bool admin) {
+const char *cli_key(const struct cli *c, bool admin) {
     const char *first = admin ? c->admin_key : c->api_key, *second = admin ? c->api_key : c->admin_key;
     return first ? first : second;
 }
@@ -160,10 +164,10 @@ int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret
                              .method = r->method,
                              .path = r->path,
                              .body = r->body,
-                             .key = key_for(c, r->admin),
+                             .key = cli_key(c, r->admin),
                              .timeout_ms = r->patient ? 0 : CALL_TIMEOUT_MS};
     enum err err = http_client_call(&call, &answer, why);
-    if (err != ERR_OK) return not_there(c, err, why);
+    if (err != ERR_OK) return cli_no_answer(c, err, why);
     struct json_error at;
     struct json *body = json_read(answer.body.data, answer.body.size, &at);
     if (c->json && body) {
@@ -172,7 +176,7 @@ int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret
     }
     buf_free(&answer.body);
     if (answer.status < 200 || answer.status >= 300 || !body) {
-        int status = refused(c, r, answer.status, body);
+        int status = cli_refused(c, r, answer.status, body);
         json_free(body);
         return status;
     }

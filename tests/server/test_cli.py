@@ -133,7 +133,7 @@ def test_version_and_help():
     assert "engine" in done.stdout
     done = hotseat("--help")
     assert done.returncode == 0
-    for verb in [*VERBS, "serve", "doctor"]:
+    for verb in [*VERBS, "serve", "doctor", "chat"]:
         assert f"hotseat {verb}" in done.stdout
         assert hotseat(verb, "--help").returncode == 0
     markdown = hotseat("serve", "--help-markdown")
