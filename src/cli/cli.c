@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cli/http_client.h"
+#include "cli/man.h"
 #include "cli/table.h"
 #include "front/config_value.h"
 
@@ -44,6 +45,10 @@ static void cli_help(const char *verb, const struct cli_option *own, size_t n_ow
     printf("\nExit status: 0 done, 1 the server said no, 2 usage or configuration, 3 no server there.\n");
 }
 
+static void cli_man(const struct cli_option *options, size_t n) {
+    for (size_t i = 0; i < n; i++) man_option(options[i].name, options[i].argument, options[i].text);
+}
+
 static const struct cli_option *option_find(const struct cli_option *options, size_t n, const char *arg,
                                             size_t size) {
     for (size_t i = 0; i < n; i++)
@@ -77,11 +82,9 @@ static int key_read(const struct cli *c, const char *option, const char *env, co
 int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own, size_t n_own, int words_min,
              int words_max, bool *ret_help) {
     const char *server = getenv("HOTSEAT_SERVER"), *json = NULL, *api_key = NULL, *admin_key = NULL;
-    const struct cli_option common[] = {
-        {"--server", "URL", &server, "the server; default $HOTSEAT_SERVER, else " CLI_SERVER_DEFAULT},
-        {"--api-key", "FILE|env:NAME", &api_key, "key of the inference API; default $HOTSEAT_API_KEY"},
-        {"--admin-key", "FILE|env:NAME", &admin_key, "key of the admin API; default $HOTSEAT_ADMIN_KEY"},
-        {"--json", NULL, &json, "print the server's answer as JSON"}};
+#define COMMON_ROW(variable, name, argument, text) {name, argument, &variable, text},
+    const struct cli_option common[] = {CLI_COMMON_TABLE(COMMON_ROW)};
+#undef COMMON_ROW
     *c = (struct cli){.verb = argv[0]};
     *ret_help = false;
     bool only_words = false;
@@ -97,6 +100,11 @@ int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own,
         }
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             cli_help(c->verb, own, n_own, common, ARRAY_LEN(common));
+            *ret_help = true;
+            return CLI_DONE;
+        }
+        if (strcmp(argv[i], MAN_OPTION) == 0) {
+            cli_man(own, n_own);
             *ret_help = true;
             return CLI_DONE;
         }

@@ -25,6 +25,13 @@ enum cli_exit { CLI_DONE = 0, CLI_REFUSED = 1, CLI_USAGE = 2, CLI_NO_SERVER = 3 
     V(chat, "chat", "[MODEL]", "talk with a model")                                                          \
     V(doctor, "doctor", "[--option VALUE]...", "what would keep hotseat from working here, and what to do")
 
+/* C(variable of cli_open(), "--name", "ARGUMENT", "what it does"): what every verb takes that talks to a server */
+#define CLI_COMMON_TABLE(C)                                                                                  \
+    C(server, "--server", "URL", "the server; default $HOTSEAT_SERVER, else " CLI_SERVER_DEFAULT)            \
+    C(api_key, "--api-key", "FILE|env:NAME", "key of the inference API; default $HOTSEAT_API_KEY")           \
+    C(admin_key, "--admin-key", "FILE|env:NAME", "key of the admin API; default $HOTSEAT_ADMIN_KEY")         \
+    C(json, "--json", NULL, "print the server's answer as JSON")
+
 struct cli_option {
     const char *name;     /* "--on-deadline" */
     const char *argument; /* NULL: a flag */

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/proc_mem.h"
 #include "cli/cli.h"
+#include "cli/man.h"
 #include "cli/program.h"
 #include "cli/table.h"
 #include "front/measure.h"
@@ -23,6 +24,7 @@
 
 #define SLOW_WRITE_NS (500 * NS_PER_MS) /* for 1 MB, flushed: an old disk takes 50 ms */
 #define REPORT_BYTES (4u << 20)
+#define JSON_TEXT "the findings as JSON"
 
 enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_PROBLEM };
 static const char *const LEVELS[] = {"ok", "warning", "problem"};
@@ -326,7 +328,7 @@ static void doctor_close(struct doctor *d) {
 
 static void help(void) {
     cli_verb_help("doctor");
-    puts("  --json                       the findings as JSON\n"
+    puts("  --json                       " JSON_TEXT "\n"
          "  --help                       this text\n\n"
          "Each further option is one of hotseat serve, and is looked at as serve would take it.\n\n"
          "Exit status: 0 no problem, 1 a problem, 2 usage or configuration.");
@@ -337,6 +339,10 @@ int cli_doctor(int argc, char **argv) {
     char why[512] = "";
     bool wants_help = false;
     int n = 0;
+    if (argc == 2 && strcmp(argv[1], MAN_OPTION) == 0) {
+        man_option("--json", NULL, JSON_TEXT);
+        return CLI_DONE;
+    }
     for (int i = 1; i < argc; i++) { /* what is left is serve's */
         if (!strcmp(argv[i], "--json"))
             d.json = true;

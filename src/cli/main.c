@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/man.h"
 #include "cli/program.h"
 #include "front/seat_process.h"
 
@@ -56,6 +57,10 @@ int main(int argc, char **argv) {
         return CLI_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) return version();
+    if (strcmp(argv[1], MAN_OPTION) == 0) {
+        man_page();
+        return CLI_DONE;
+    }
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(argv[1], verbs[i].name) != 0) continue;
         int status = verbs[i].run(argc - 1, argv + 1);
