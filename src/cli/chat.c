@@ -180,7 +180,7 @@ static int talk_until_end(struct chat *chat, struct line_input *lines) {
         if (status == QUIT) return CLI_DONE;
         if (status != CLI_DONE && !chat->terminal.talks) return status;
     }
-    if (chat->terminal.talks) terminal_note(&chat->terminal, "%s", "");
+    if (chat->terminal.talks) putchar('\n');
     return CLI_DONE;
 }
 

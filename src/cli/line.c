@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/mem.h"
 
@@ -33,12 +34,12 @@ static char *prompt_of(EditLine *edit) {
     return room;
 }
 
-static unsigned char key_ctrl_c(EditLine *edit UNUSED, int key UNUSED) {
+static unsigned char key_ctrl_c(EditLine *edit UNUSED, wint_t key UNUSED) {
     return CC_EOF;
 }
 
 /* libedit's own handler gives the terminal back, and takes it again when we go on. */
-static unsigned char key_ctrl_z(EditLine *edit UNUSED, int key UNUSED) {
+static unsigned char key_ctrl_z(EditLine *edit UNUSED, wint_t key UNUSED) {
     kill(getpid(), SIGTSTP);
     return CC_REDISPLAY;
 }
@@ -50,6 +51,7 @@ static void use_utf8(void) {
         if (setlocale(LC_CTYPE, names[i]) && strcmp(nl_langinfo(CODESET), "UTF-8") == 0) return;
 }
 
+/* Names of functions are wide: libedit never gives back the copies that it makes of others. */
 static enum err edit_open(struct line_input *l) {
     use_utf8();
     l->history = history_init();
@@ -61,8 +63,8 @@ static enum err edit_open(struct line_input *l) {
               el_set(l->edit, EL_EDITOR, "emacs") == 0 &&
               el_set(l->edit, EL_HIST, history, l->history) == 0 && el_set(l->edit, EL_SIGNAL, 1) == 0 &&
               el_set(l->edit, EL_SETTY, "-d", "-isig", NULL) == 0 &&
-              el_set(l->edit, EL_ADDFN, "hotseat-end", "ends the input", key_ctrl_c) == 0 &&
-              el_set(l->edit, EL_ADDFN, "hotseat-suspend", "as a shell's Ctrl-Z", key_ctrl_z) == 0 &&
+              el_wset(l->edit, EL_ADDFN, L"hotseat-end", L"ends the input", key_ctrl_c) == 0 &&
+              el_wset(l->edit, EL_ADDFN, L"hotseat-suspend", L"as a shell's Ctrl-Z", key_ctrl_z) == 0 &&
               el_set(l->edit, EL_BIND, "^C", "hotseat-end", NULL) == 0 &&
               el_set(l->edit, EL_BIND, "^Z", "hotseat-suspend", NULL) == 0 &&
               el_set(l->edit, EL_BIND, "^R", "em-inc-search-prev", NULL) == 0;
