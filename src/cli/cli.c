@@ -138,9 +138,10 @@ int cli_refused(const struct cli *c, const struct cli_request *r, int status, co
                         : "; give the key with --api-key or HOTSEAT_API_KEY";
     if (code && strcmp(code, "model_not_found") == 0) hint = "; hotseat models lists what there is";
     if (!error) hint = "; is this a hotseat server?";
-    fprintf(stderr, "hotseat %s: %s (HTTP %d%s%s)%s\n", c->verb,
-            message ? message : "the server refused without a reason", status, code ? ", " : "",
-            code ? code : "", hint);
+    char http[32] = ""; /* an error inside a stream has no status of its own */
+    if (status / 100 != 2) snprintf(http, sizeof http, "HTTP %d%s", status, code ? ", " : "");
+    fprintf(stderr, "hotseat %s: %s (%s%s)%s\n", c->verb,
+            message ? message : "the server refused without a reason", http, code ? code : "", hint);
     return CLI_REFUSED;
 }
 

@@ -270,7 +270,7 @@ static enum err look_at_models(struct doctor *d) {
     uint32_t n = registry_count(d->registry), usable = 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct model *m = registry_at(d->registry, i);
-        usable += look_at_model(d, m, m == first);
+        usable += look_at_model(d, m, first && m == first);
     }
     for (uint32_t i = 0; i < d->config->n_sections; i++)
         if (!registry_uses_section(d->registry, &d->config->sections[i]))

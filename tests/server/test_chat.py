@@ -1,10 +1,13 @@
 """hotseat chat, at a terminal and through a pipe, on the fake engine."""
+import http.server
 import json
 import os
 import signal
 import subprocess
+import threading
 import time
 
+import pytest
 from fakes import add, running, seated, wait_until
 from hotseat_harness import BUILD, run_cli, seconds
 from pty_talk import Terminal
@@ -240,6 +243,46 @@ def test_a_refused_turn_in_a_pipe(server, models):
     assert done.returncode == 1 and b"context" in done.stderr and b"HTTP 400" in done.stderr, done.stderr
     done = pipe(s, "hello\n", "broken")
     assert done.returncode == 1 and done.stdout == b"" and done.stderr.startswith(b"hotseat chat: "), done
+
+
+PIECE = b'data: {"model": "m", "choices": [{"delta": {"content": "hi"}}]}\n\n'
+
+
+@pytest.mark.parametrize("events, status, says", [
+    (PIECE, 3, b"broke off"),
+    (PIECE + b'data: {"error": {"message": "no luck", "code": "engine_died"}}\n\n', 1, b"no luck (engine_died)"),
+    (PIECE + b"data: {nope\n\n", 3, b"no whole answer"),
+    (b": waiting\n\n: waiting model=\n\n: waiting position=x model=m eta_ms=\n\n: working\n\n" + PIECE + b"data: [DONE]\n\n", 0, b""),
+    (PIECE + b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n', 0, b"m: 0 read in 0 ms; 0 written"),
+], ids=["broken off", "error", "garbage", "comments", "empty figures"])
+def test_what_a_server_may_send(events, status, says):
+    class Odd(http.server.BaseHTTPRequestHandler):
+        def answer(self, kind, body):
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self):
+            self.answer("application/json", b'{"data": []}')
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer("text/event-stream", events)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
+        thread = threading.Thread(target=odd.serve_forever)
+        thread.start()
+        try:
+            done = pipe(f"http://127.0.0.1:{odd.server_port}", "hello\n")
+        finally:
+            odd.shutdown()
+            thread.join()
+    assert done.returncode == status and done.stdout == b"hi\n" and says in done.stderr, done
+    assert says or not done.stderr
 
 
 def test_keys(server, tmp_path):
