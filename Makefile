@@ -1,8 +1,9 @@
 # A thin door: the work is in scripts/ and CMakeLists.txt.
 PREFIX ?= /usr/local
+DESTDIR ?=
 ARGS ?=
 
-.PHONY: all build demo serve test check bench sim lint install clean setup
+.PHONY: all build demo serve test check bench sim lint install uninstall clean setup
 
 all: build
 
@@ -36,9 +37,8 @@ sim: setup
 	@python3 bench/sim_plot.py
 
 # Builds nothing: as root it would set everything up anew in root's cache.
-install:
-	@test -x build/release/hotseat || { echo "nothing is built yet: run make build first" >&2; exit 1; }
-	@cmake --install build/release --prefix "$(PREFIX)"
+install uninstall:
+	@scripts/install $@ "$(PREFIX)" "$(DESTDIR)"
 
 clean:
 	rm -rf build

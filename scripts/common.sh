@@ -19,7 +19,7 @@ gemma-3-270m-Q4_K_M.gguf|a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44
 # Homebrew keeps some libraries out of the default search path. Not run: no Mac was at hand.
 if [ "$OS" = Darwin ] && command -v brew >/dev/null 2>&1; then
     brew_prefix=$(brew --prefix)
-    export PKG_CONFIG_PATH="$brew_prefix/opt/sqlite/lib/pkgconfig:$brew_prefix/opt/curl/lib/pkgconfig:${PKG_CONFIG_PATH:-}"
+    export PKG_CONFIG_PATH="$brew_prefix/opt/sqlite/lib/pkgconfig:$brew_prefix/opt/curl/lib/pkgconfig:$brew_prefix/opt/libedit/lib/pkgconfig:${PKG_CONFIG_PATH:-}"
     export PATH="$brew_prefix/opt/llvm/bin:$PATH"
 fi
 
@@ -37,3 +37,6 @@ engine_dir() {
 
 # The Python of the tests, made by scripts/setup test; named after what is in it, so that a fresh clone finds it again.
 python_dir() { echo "$CACHE/python/$(cat "$ROOT/tests/server/requirements.txt" <(python3 --version) | sha256_text)"; }
+
+# The official Node clients of the tests, likewise.
+node_dir() { echo "$CACHE/node/$(cat "$ROOT/tests/server/node/package-lock.json" <(node --version) | sha256_text)"; }

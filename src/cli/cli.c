@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cli/http_client.h"
+#include "cli/man.h"
 #include "cli/table.h"
 #include "front/config_value.h"
 
@@ -28,16 +29,24 @@ static void help_line(const char *name, const char *argument, const char *text) 
     printf("  %-28s %s\n", left, text);
 }
 
-static void cli_help(const char *verb, const struct cli_option *own, size_t n_own,
-                     const struct cli_option *common, size_t n_common) {
+void cli_verb_help(const char *verb) {
 #define CLI_HELP_ROW(function, name, arguments, text)                                                        \
     if (strcmp(verb, name) == 0) printf("hotseat %s %s: %s\n\n", name, arguments, text);
     CLI_VERB_TABLE(CLI_HELP_ROW)
 #undef CLI_HELP_ROW
+}
+
+static void cli_help(const char *verb, const struct cli_option *own, size_t n_own,
+                     const struct cli_option *common, size_t n_common) {
+    cli_verb_help(verb);
     for (size_t i = 0; i < n_own; i++) help_line(own[i].name, own[i].argument, own[i].text);
     for (size_t i = 0; i < n_common; i++) help_line(common[i].name, common[i].argument, common[i].text);
     help_line("--help", NULL, "this text");
     printf("\nExit status: 0 done, 1 the server said no, 2 usage or configuration, 3 no server there.\n");
+}
+
+static void cli_man(const struct cli_option *options, size_t n) {
+    for (size_t i = 0; i < n; i++) man_option(options[i].name, options[i].argument, options[i].text);
 }
 
 static const struct cli_option *option_find(const struct cli_option *options, size_t n, const char *arg,
@@ -73,11 +82,9 @@ static int key_read(const struct cli *c, const char *option, const char *env, co
 int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own, size_t n_own, int words_min,
              int words_max, bool *ret_help) {
     const char *server = getenv("HOTSEAT_SERVER"), *json = NULL, *api_key = NULL, *admin_key = NULL;
-    const struct cli_option common[] = {
-        {"--server", "URL", &server, "the server; default $HOTSEAT_SERVER, else " CLI_SERVER_DEFAULT},
-        {"--api-key", "FILE|env:NAME", &api_key, "key of the inference API; default $HOTSEAT_API_KEY"},
-        {"--admin-key", "FILE|env:NAME", &admin_key, "key of the admin API; default $HOTSEAT_ADMIN_KEY"},
-        {"--json", NULL, &json, "print the server's answer as JSON"}};
+#define COMMON_ROW(variable, name, argument, text) {name, argument, &variable, text},
+    const struct cli_option common[] = {CLI_COMMON_TABLE(COMMON_ROW)};
+#undef COMMON_ROW
     *c = (struct cli){.verb = argv[0]};
     *ret_help = false;
     bool only_words = false;
@@ -93,6 +100,11 @@ int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own,
         }
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             cli_help(c->verb, own, n_own, common, ARRAY_LEN(common));
+            *ret_help = true;
+            return CLI_DONE;
+        }
+        if (strcmp(argv[i], MAN_OPTION) == 0) {
+            cli_man(own, n_own);
             *ret_help = true;
             return CLI_DONE;
         }
@@ -117,7 +129,7 @@ void cli_close(struct cli *c) {
 }
 
 /* The server's own words, and what to do where there is something to do. */
-static int refused(const struct cli *c, const struct cli_request *r, int status, const struct json *answer) {
+int cli_refused(const struct cli *c, const struct cli_request *r, int status, const struct json *answer) {
     const struct json *error = json_get(answer, "error");
     const char *message = cli_text(error, "message"), *code = cli_text(error, "code");
     const char *hint = "";
@@ -126,13 +138,18 @@ static int refused(const struct cli *c, const struct cli_request *r, int status,
                         : "; give the key with --api-key or HOTSEAT_API_KEY";
     if (code && strcmp(code, "model_not_found") == 0) hint = "; hotseat models lists what there is";
     if (!error) hint = "; is this a hotseat server?";
-    fprintf(stderr, "hotseat %s: %s (HTTP %d%s%s)%s\n", c->verb,
-            message ? message : "the server refused without a reason", status, code ? ", " : "",
-            code ? code : "", hint);
+    char http[32] = ""; /* an error inside a stream has no status of its own */
+    if (status / 100 != 2) snprintf(http, sizeof http, "HTTP %d%s", status, code ? ", " : "");
+    fprintf(stderr, "hotseat %s: %s (%s%s)%s\n", c->verb,
+            message ? message : "the server refused without a reason", http, code ? code : "", hint);
     return CLI_REFUSED;
 }
 
-static int not_there(const struct cli *c, enum err err, const char *why) {
+int cli_no_answer(const struct cli *c, enum err err, const char *why) {
+    if (err == ERR_NOMEM) {
+        fprintf(stderr, "hotseat %s: %s\n", c->verb, err_text(err));
+        return CLI_REFUSED;
+    }
     if (err == ERR_INVALID) return cli_usage(c->verb, "'%s' is no server's address: %s", c->server, why);
     if (err == ERR_NOT_FOUND)
         fprintf(stderr,
@@ -140,11 +157,11 @@ static int not_there(const struct cli *c, enum err err, const char *why) {
                 c->verb, c->server, why);
     else
         fprintf(stderr, "hotseat %s: no whole answer from %s: %s\n", c->verb, c->server, why);
-    return err == ERR_NOMEM ? CLI_REFUSED : CLI_NO_SERVER;
+    return CLI_NO_SERVER;
 }
 
 /* The admin key opens everything; the API key opens /admin where the server has no other. */
-static const char *key_for(const struct cli *c, bool admin) {
+const char *cli_key(const struct cli *c, bool admin) {
     const char *first = admin ? c->admin_key : c->api_key, *second = admin ? c->api_key : c->admin_key;
     return first ? first : second;
 }
@@ -156,10 +173,10 @@ int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret
                              .method = r->method,
                              .path = r->path,
                              .body = r->body,
-                             .key = key_for(c, r->admin),
+                             .key = cli_key(c, r->admin),
                              .timeout_ms = r->patient ? 0 : CALL_TIMEOUT_MS};
     enum err err = http_client_call(&call, &answer, why);
-    if (err != ERR_OK) return not_there(c, err, why);
+    if (err != ERR_OK) return cli_no_answer(c, err, why);
     struct json_error at;
     struct json *body = json_read(answer.body.data, answer.body.size, &at);
     if (c->json && body) {
@@ -168,7 +185,7 @@ int cli_call(const struct cli *c, const struct cli_request *r, struct json **ret
     }
     buf_free(&answer.body);
     if (answer.status < 200 || answer.status >= 300 || !body) {
-        int status = refused(c, r, answer.status, body);
+        int status = cli_refused(c, r, answer.status, body);
         json_free(body);
         return status;
     }

@@ -21,7 +21,16 @@ enum cli_exit { CLI_DONE = 0, CLI_REFUSED = 1, CLI_USAGE = 2, CLI_NO_SERVER = 3 
     V(ps, "ps", "", "what is seated, who waits, what is running")                                            \
     V(models, "models", "", "the models the server knows")                                                   \
     V(agents, "agents", "[rm|pin|unpin ID]", "the agents that have a cache; delete, keep or let go one")     \
-    V(cache, "cache", "", "the block store: size, budget, hits")
+    V(cache, "cache", "", "the block store: size, budget, hits")                                             \
+    V(chat, "chat", "[MODEL]", "talk with a model")                                                          \
+    V(doctor, "doctor", "[--option VALUE]...", "what would keep hotseat from working here, and what to do")
+
+/* C(variable of cli_open(), "--name", "ARGUMENT", "what it does"): what every verb takes that talks to a server */
+#define CLI_COMMON_TABLE(C)                                                                                  \
+    C(server, "--server", "URL", "the server; default $HOTSEAT_SERVER, else " CLI_SERVER_DEFAULT)            \
+    C(api_key, "--api-key", "FILE|env:NAME", "key of the inference API; default $HOTSEAT_API_KEY")           \
+    C(admin_key, "--admin-key", "FILE|env:NAME", "key of the admin API; default $HOTSEAT_ADMIN_KEY")         \
+    C(json, "--json", NULL, "print the server's answer as JSON")
 
 struct cli_option {
     const char *name;     /* "--on-deadline" */
@@ -48,6 +57,7 @@ CLI_VERB_TABLE(CLI_RUN_ROW) /* argv[0] is the verb; the exit status */
 int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own, size_t n_own, int words_min,
              int words_max, bool *ret_help);
 void cli_close(struct cli *c);
+void cli_verb_help(const char *verb); /* its line of the table, and an empty one */
 int cli_usage(const char *verb, const char *fmt, ...) PRINTF_LIKE(2, 3); /* one line on stderr; CLI_USAGE */
 
 struct cli_request {
@@ -58,6 +68,11 @@ struct cli_request {
 /* The answer, read (the caller's, json_free). With --json it was printed as it came, errors too. Anything but
  * CLI_DONE was told on stderr and is the exit status. */
 int cli_call(const struct cli *c, const struct cli_request *request, struct json **ret);
+/* The parts of it, for who makes the call himself: the key to send (NULL: none); an answer that was no 2xx, and no whole answer, told on
+ * stderr; both give the exit status. */
+const char *cli_key(const struct cli *c, bool admin);
+int cli_refused(const struct cli *c, const struct cli_request *r, int status, const struct json *answer);
+int cli_no_answer(const struct cli *c, enum err err, const char *why);
 /* Prints the table unless it failed; the exit status. */
 struct table;
 int cli_print(const struct table *t);
@@ -66,6 +81,7 @@ int cli_print(const struct table *t);
 const char *cli_text(const struct json *object, const char *key); /* NULL when it is no string */
 uint64_t cli_u64(const struct json *object, const char *key);
 int64_t cli_ms(const struct json *object, const char *key); /* milliseconds may have decimals */
+int cli_models_print(const struct json *answer);            /* the table of GET /v1/models, for chat too */
 int cli_agents_print(const struct json *agents);            /* the table of agents, for ps too */
 
 #endif

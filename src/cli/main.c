@@ -1,18 +1,14 @@
 /* main.c - the program: finds the verb and runs it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/man.h"
 #include "cli/program.h"
-
-extern char **environ;
+#include "front/seat_process.h"
 
 static void usage(FILE *out) {
     fprintf(out, "hotseat: language models take turns in one seat, and their agents go on.\n\nUsage:\n");
@@ -30,20 +26,16 @@ static void usage(FILE *out) {
 
 /* Asks the seat beside us which engine it holds: only it is linked to one. */
 static int version(void) {
+    char line[256];
     printf("hotseat %s\n", HOTSEAT_VERSION);
-    fflush(stdout);
-    AUTO(mem_freep) char *seat = program_beside("hotseat-seat");
+    AUTO(mem_freep) char *seat = seat_program_path(NULL);
     if (!seat || access(seat, X_OK) != 0) {
         printf("engine: none (no hotseat-seat beside hotseat)\n");
         return CLI_DONE;
     }
-    char *const arguments[] = {seat, "--version", NULL};
-    pid_t pid = 0;
-    int status = 0;
-    if (posix_spawn(&pid, seat, NULL, NULL, arguments, environ) != 0) return CLI_REFUSED;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? CLI_DONE : CLI_REFUSED;
+    if (program_version(seat, line, sizeof line) != ERR_OK) return CLI_REFUSED;
+    puts(line);
+    return CLI_DONE;
 }
 
 int main(int argc, char **argv) {
@@ -65,6 +57,10 @@ int main(int argc, char **argv) {
         return CLI_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) return version();
+    if (strcmp(argv[1], MAN_OPTION) == 0) {
+        man_page();
+        return CLI_DONE;
+    }
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(argv[1], verbs[i].name) != 0) continue;
         int status = verbs[i].run(argc - 1, argv + 1);

@@ -3,7 +3,7 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 
-static int models_tell(const struct json *answer) {
+int cli_models_print(const struct json *answer) {
     AUTO(table_freep) struct table *t = NULL;
     if (table_open("MODEL|STATE|ARCHITECTURE|>PARAMETERS|>FILE|>CONTEXT|>AGENTS", &t) != ERR_OK)
         return CLI_REFUSED;
@@ -51,7 +51,7 @@ int cli_models(int argc, char **argv) {
     const struct cli_request admin = {"GET", "/admin/models/available", NULL, true, false};
     struct json *answer = NULL;
     if (status == CLI_DONE && !help) status = cli_call(&c, all ? &admin : &api, &answer);
-    if (status == CLI_DONE && !help && !c.json) status = all ? all_tell(answer) : models_tell(answer);
+    if (status == CLI_DONE && !help && !c.json) status = all ? all_tell(answer) : cli_models_print(answer);
     json_free(answer);
     cli_close(&c);
     return status;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/man.h"
 #include "front/config.h"
 #include "front/front.h"
 #include "http/server.h"
@@ -92,6 +93,8 @@ int cli_serve(int argc, char **argv) {
     struct serve s = {0};
     char why[512] = "";
     bool help = false;
+    if (argc == 2 && strcmp(argv[1], MAN_OPTION) == 0)
+        return CLI_DONE; /* its options have a section of their own */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help-markdown") != 0) continue;
         config_markdown(stdout);

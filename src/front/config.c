@@ -556,6 +556,19 @@ void config_markdown(FILE *out) {
             MODEL_ROWS[i].text);
 }
 
+static bool row_tell(const struct config_row *rows, size_t n, size_t i, struct config_option *ret) {
+    if (i >= n) return false;
+    *ret = (struct config_option){rows[i].key, rows[i].argument, rows[i].otherwise, rows[i].text};
+    return true;
+}
+
+bool config_option_at(size_t i, struct config_option *ret) {
+    return row_tell(ROWS, N_ROWS, i, ret);
+}
+bool config_model_key_at(size_t i, struct config_option *ret) {
+    return row_tell(MODEL_ROWS, ARRAY_LEN(MODEL_ROWS), i, ret);
+}
+
 void config_log(const struct config *c) {
     struct buf line = BUF(16384);
     for (size_t i = 0; i < N_ROWS; i++) {

@@ -69,6 +69,12 @@ void config_free(struct config *c);
 const struct config_model *config_model_find(const struct config *c, const char *name); /* NULL */
 void config_help(FILE *out);
 void config_markdown(FILE *out); /* docs/config.md: `hotseat serve --help-markdown` */
+/* The tables' rows, for who tells of them elsewhere; false: i is past the last. */
+struct config_option {
+    const char *key, *argument, *otherwise, *text;
+};
+bool config_option_at(size_t i, struct config_option *ret);
+bool config_model_key_at(size_t i, struct config_option *ret);
 /* What differs between two configurations, as comma-separated keys: those a running server can apply, and the
  * others. Both strings are the caller's (NULL: none). ERR_NOMEM. */
 enum err config_diff(const struct config *a, const struct config *b, char **ret_reloads,

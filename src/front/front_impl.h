@@ -100,7 +100,7 @@ struct measuring { /* one model at a time */
     bool closed;                   /* it ended, or does so in a moment: how, says its status */
     bool again;                    /* the first one was killed */
     bool second;                   /* with the pool that the first one allowed */
-    struct admission_measure first;
+    uint32_t n_cells;              /* what it was asked about last */
     uint64_t op;
     int64_t deadline_ns;
 };

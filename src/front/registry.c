@@ -156,14 +156,16 @@ static enum err sections_copy(struct registry *r, const struct config *config) {
     return ERR_OK;
 }
 
+bool registry_uses_section(const struct registry *r, const struct config_model *section) {
+    const struct model *m = registry_find(r, section->name);
+    return section->path || (m && strcmp(m->id, section->name) == 0);
+}
+
 void registry_warn_sections(struct registry *r, const struct config *config) {
-    for (uint32_t i = 0; i < config->n_sections; i++) {
-        const struct config_model *section = &config->sections[i];
-        const struct model *m = registry_find(r, section->name);
-        if (!section->path && (!m || strcmp(m->id, section->name) != 0))
-            log_warn("models.section", "section=%s why=%s", log_q(section->name),
+    for (uint32_t i = 0; i < config->n_sections; i++)
+        if (!registry_uses_section(r, &config->sections[i]))
+            log_warn("models.section", "section=%s why=%s", log_q(config->sections[i].name),
                      log_q("no model file has this name: its settings count for nobody"));
-    }
 }
 
 enum err registry_set_sections(struct registry *r, const struct config *config, const struct model *but) {

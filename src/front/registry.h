@@ -78,6 +78,8 @@ enum err registry_apply(struct registry *r, const struct scan_result *result,
 enum err registry_set_sections(struct registry *r, const struct config *config,
                                const struct model *but) NODISCARD;
 enum err registry_settings(struct registry *r, struct model *m) NODISCARD;
+/* False: no model has the section's name, so its settings count for nobody. */
+bool registry_uses_section(const struct registry *r, const struct config_model *section);
 void registry_warn_sections(struct registry *r,
                             const struct config *config); /* of sections that no model has the name of */
 

@@ -8,59 +8,29 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/proc_mem.h"
 #include "front/front_impl.h"
+#include "front/measure.h"
 
-#define MEASURE_CELLS_FIRST (BLOCK_TOKENS) /* cells a sequence, before it is known how many fit */
 #define RETRY_MEMORY_S 10
 #define END_LIMIT_NS NS_PER_S /* from its closed socket to its status */
 
 /* ---- does it fit ---- */
 
-/* What can be had without pushing others out, our control group's room included. Where the system does not say, --memory is
- * the only limit. */
-static uint64_t available_bytes(void) {
-    uint64_t machine = proc_mem_available_bytes(), group = proc_mem_cgroup_room_bytes();
-    return machine && machine < group ? machine : group;
-}
-
 static struct admission_limits limits_of(const struct front *f, const struct model *m) {
     uint64_t back =
         f->stats.memory_bytes > f->seat_baseline_bytes ? f->stats.memory_bytes - f->seat_baseline_bytes : 0;
-    uint64_t available = available_bytes();
-    return (struct admission_limits){.memory_bytes = f->config->memory_bytes,
-                                     .group_bytes = proc_mem_cgroup_limit_bytes(),
-                                     .available_bytes =
-                                         available > UINT64_MAX - back ? UINT64_MAX : available + back,
-                                     .pool_bytes = f->config->pool_bytes,
-                                     .model_pool_bytes = m->pool_bytes,
-                                     .context = m->context,
-                                     .parallel = f->config->parallel};
+    return measure_limits(f->config, m, back);
 }
 
-static const char *human(uint64_t bytes, char *room, size_t room_size) {
-    snprintf(room, room_size, "%.1f MB", (double)bytes / 1048576.0);
-    return room;
-}
-
-/* What it will never get here is "too large"; what it only does not get now may be asked for again. */
 enum err validate_plan(struct front *f, const struct model *m, struct admission *ret, char *why,
                        size_t why_size) {
     struct admission_limits limits = limits_of(f, m);
-    char a[32], b[32], c[32], d[32];
     *ret = (struct admission){0};
     if (!m->measure.known) {
         snprintf(why, why_size, "its file has changed and was not measured yet");
         return ERR_NO_SEAT;
     }
-    enum err err = admission_plan(&m->measure, &limits, ret);
-    if (!err) return ERR_OK;
-    uint64_t ever = limits.memory_bytes < limits.group_bytes ? limits.memory_bytes : limits.group_bytes;
-    if (ret->needed_bytes <= ever) err = ERR_NO_SEAT;
-    snprintf(why, why_size, "%s needs %s (weights %s, compute %s, the rest KV cells), %s are available",
-             m->id, human(ret->needed_bytes, a, sizeof a), human(m->measure.weights_bytes, b, sizeof b),
-             human(m->measure.compute_bytes, c, sizeof c), human(ret->available_bytes, d, sizeof d));
-    return err;
+    return measure_admit(m, &m->measure, &limits, ret, why, why_size);
 }
 
 static enum verdict refuse(struct refusal *why, enum err err, uint32_t retry_s, const char *text) {
@@ -101,17 +71,11 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
 
 /* ---- the measuring seat ---- */
 
-static void measure_ask(struct front *f, uint32_t n_cells, uint32_t n_seqs) {
+static void measure_ask(struct front *f, uint32_t n_cells) {
     struct measuring *g = &f->measuring;
-    static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
-    struct msg m = {.type = MSG_TYPE_MEASURE,
-                    .measure = {.op = g->op = seat_next_op(f),
-                                .path = g->model->path,
-                                .kv = kv_names[g->model->kv],
-                                .repack = g->model->repack,
-                                .n_cells = n_cells,
-                                .n_seqs = n_seqs,
-                                .threads = f->config->threads}};
+    g->op = seat_next_op(f);
+    g->n_cells = n_cells;
+    struct msg m = measure_question(f->config, g->model, g->op, n_cells);
     enum err err = channel_send(seat_process_channel(g->process), &m);
     if (!err) err = channel_flush(seat_process_channel(g->process));
     if (err) log_warn("measure.send", "err=%s", err_name(err)); /* its end follows */
@@ -148,25 +112,14 @@ static void measure_failed(struct front *f, bool blame, const char *reason) {
 static void measure_done(struct front *f, const struct msg_measured *got) {
     struct measuring *g = &f->measuring;
     struct model *m = g->model;
-    struct admission_measure measure = {.known = true,
-                                        .weights_bytes = got->weights_bytes,
-                                        .compute_bytes = got->compute_bytes,
-                                        .base_bytes_per_token = got->base_bytes_per_token,
-                                        .window_bytes_per_seq = got->window_bytes_per_seq,
-                                        .context_train = got->context_train,
-                                        .n_cells = f->config->parallel * MEASURE_CELLS_FIRST,
-                                        .n_seqs = f->config->parallel};
-    struct admission plan;
+    struct admission_measure measure = measure_answer(f->config, got, g->n_cells);
     struct admission_limits limits = limits_of(f, m);
-    limits.available_bytes = UINT64_MAX; /* the largest pool it may ever get: fewer cells take less */
-    if (!g->second && !admission_plan(&measure, &limits, &plan) && plan.n_cells > measure.n_cells) {
+    uint32_t n_cells = g->second ? 0 : measure_cells_wanted(&measure, &limits);
+    if (n_cells) {
         g->second = true;
-        g->first = measure;
-        g->first.n_cells = plan.n_cells;
-        measure_ask(f, plan.n_cells, plan.n_seqs);
+        measure_ask(f, n_cells);
         return;
     }
-    if (g->second) measure.n_cells = g->first.n_cells;
     log_info(
         "measure.done", "model=%s weights=%llu compute=%llu cells=%u bytes_per_token=%llu window_bytes=%llu",
         log_q(m->id), (unsigned long long)measure.weights_bytes, (unsigned long long)measure.compute_bytes,
@@ -199,9 +152,7 @@ void validate_measured(struct front *f) {
         if (m.type == MSG_TYPE_MEASURED && m.measured.op == g->op) {
             measure_done(f, &m.measured);
         } else if (m.type == MSG_TYPE_OP_FAILED && m.op_failed.op == g->op) {
-            bool blame = m.op_failed.err != ERR_NOMEM && m.op_failed.err != ERR_IO &&
-                         m.op_failed.err != ERR_QUEUE_FULL;
-            measure_failed(f, blame,
+            measure_failed(f, measure_blames(&m.op_failed),
                            m.op_failed.text && *m.op_failed.text ? m.op_failed.text
                                                                  : err_text(ERR_MODEL_INVALID));
         }
@@ -223,12 +174,10 @@ static void measure_begin(struct front *f, struct model *m, bool again) {
     g->again = again;
     g->identity = m->identity;
     g->deadline_ns = f->now_ns + f->swap.settings.load_timeout_ns;
-    static char no_cache[] = "";
-    struct msg hello = {.type = MSG_TYPE_HELLO,
-                        .hello = {.cache_dir = no_cache, .log_level = (uint32_t)f->settings.log_level}};
+    struct msg hello = measure_hello(f->settings.log_level);
     err = channel_send(seat_process_channel(g->process), &hello);
     if (err) log_warn("measure.send", "err=%s", err_name(err));
-    measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST, f->config->parallel);
+    measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST);
 }
 
 /* An engine that ends by itself dies of the file; one that is killed (for memory, by a person) says nothing about it. */

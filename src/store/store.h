@@ -17,7 +17,8 @@
 #include "base/json.h"
 #include "model/model_tag.h"
 
-#define STORE_FORMAT_VERSION 1u /* of the block files; part of every model's tag */
+#define STORE_FORMAT_VERSION 1u  /* of the block files; part of every model's tag */
+#define STORE_DIR_BYTES_MAX 3800 /* with what we append a path stays below PATH_MAX */
 
 struct store;
 struct disk_ops; /* store/disk_ops.h: every disk call, so that tests can fail, slow or record them */
@@ -176,6 +177,18 @@ void store_counters_get(const struct store *s, struct store_counters *ret);
 enum err store_lock(const char *dir, int *ret_fd, char *why, size_t why_size) NODISCARD;
 /* The lock is still that of the file in the folder: nobody has removed it. */
 bool store_lock_is_current(const char *dir, int fd);
+/* What store_lock() and a store would find in this folder, without making or changing anything: for `hotseat doctor`. */
+struct store_look {
+    bool exists;    /* else place is the nearest folder above, where it would be made */
+    bool only_ours; /* nothing but the store's own files lies in it, so it is closed to others at the start */
+    bool open_to_others; /* some rights of its mode are not the owner's */
+    char place[STORE_DIR_BYTES_MAX + 1];
+    uint64_t free_bytes, used_bytes; /* of the disk for this user; of the folder's own files */
+    int64_t write_ns;                /* for 1 MB, written and flushed */
+};
+/* ERR_LOCKED and ERR_INVALID as store_lock(); ERR_INVALID also when a file is in the way; ERR_DISK_FULL, ERR_IO ...: it can't
+ * be written. */
+enum err store_look(const char *dir, struct store_look *ret, char *why, size_t why_size) NODISCARD;
 uint64_t store_lock_holder(const char *dir); /* a number for what LOCK says now; 0: there is none */
 
 #endif

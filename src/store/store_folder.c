@@ -10,16 +10,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
 
-#define LOCK_TRIES 16 /* each one lost to somebody who removes the folder in that very moment */
+#define LOOK_DEPTH 2 /* blocks/TAG/XX/file */
+#define LOOK_PIECE_BYTES (64u << 10)
+#define LOOK_BYTES (1u << 20) /* as the smallest blocks have */
+#define LOCK_TRIES 16         /* each one lost to somebody who removes the folder in that very moment */
 
 /* ---- making it ---- */
 
@@ -61,18 +66,21 @@ static bool holds_only_ours(const char *path) {
 }
 
 /* OURS. A folder with the sticky bit (/tmp) is everybody's, whatever lies in it. */
+static enum err check_ours(const char *path, const struct stat *st, bool ours, char *why, size_t why_size) {
+    if (!(st->st_mode & S_ISVTX) && (!(st->st_mode & 022) || ours)) return ERR_OK;
+    snprintf(why, why_size,
+             "%s can be written by other users and is not the cache's alone: name a folder of its own, or "
+             "close it (chmod go-w)",
+             path);
+    return ERR_INVALID;
+}
+
 static enum err take_over(const char *path, char *why, size_t why_size) {
     struct stat st;
     if (stat(path, &st) != 0 || (st.st_mode & 077) == 0) return ERR_OK;
     bool ours = holds_only_ours(path);
-    if ((st.st_mode & S_ISVTX) || ((st.st_mode & 022) && !ours)) {
-        snprintf(
-            why, why_size,
-            "%s can be written by other users and is not the cache's alone: name a folder of its own, or "
-            "close it (chmod go-w)",
-            path);
-        return ERR_INVALID;
-    }
+    enum err err = check_ours(path, &st, ours, why, why_size);
+    if (err) return err;
     if (ours && chmod(path, 0700) != 0) log_warn("store.mode", "dir=%s errno=%d", log_q(path), errno);
     return ERR_OK;
 }
@@ -92,20 +100,28 @@ enum err store_make_dirs(const struct disk_ops *disk, const char *path, char *wh
     return err;
 }
 
+/* The nearest folder above path that is there; room for STORE_DIR_BYTES_MAX and the end. */
+static void nearest_above(const char *path, char *room) {
+    struct stat st;
+    size_t n = strlen(path);
+    must(n <= STORE_DIR_BYTES_MAX);
+    memcpy(room, path, n + 1);
+    do {
+        while (n > 0 && room[n - 1] != '/') n--;
+        while (n > 1 && room[n - 1] == '/') n--;
+        room[n] = '\0';
+    } while (n > 1 && stat(room, &st) != 0);
+    if (n == 0) snprintf(room, 2, ".");
+}
+
 /* ---- LOST ---- */
 
 enum err store_check_device(const char *path, uint64_t device, char *why, size_t why_size) {
-    char part[STORE_DIR_BYTES_MAX + 1];
+    char above[STORE_DIR_BYTES_MAX + 1];
     struct stat st;
-    size_t n = strlen(path);
-    if (device == 0 || n > STORE_DIR_BYTES_MAX || stat(path, &st) == 0) return ERR_OK;
-    memcpy(part, path, n + 1);
-    do { /* the nearest folder above that is there */
-        while (n > 0 && part[n - 1] != '/') n--;
-        while (n > 1 && part[n - 1] == '/') n--;
-        part[n] = '\0';
-    } while (n > 1 && stat(part, &st) != 0);
-    if (stat(n > 0 ? part : ".", &st) != 0 || (uint64_t)st.st_dev == device) return ERR_OK;
+    if (device == 0 || strlen(path) > STORE_DIR_BYTES_MAX || stat(path, &st) == 0) return ERR_OK;
+    nearest_above(path, above);
+    if (stat(above, &st) != 0 || (uint64_t)st.st_dev == device) return ERR_OK;
     snprintf(why, why_size, "%s: the disk that it was on is not there", path);
     return ERR_IO;
 }
@@ -210,4 +226,88 @@ uint64_t store_lock_holder(const char *dir) {
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text) : -1;
     if (fd >= 0) close(fd);
     return n > 0 ? hash64(text, (size_t)n) : 0;
+}
+
+/* ---- looking at it without changing it ---- */
+
+/* A file that nobody sees: its name is gone before its first byte. */
+static enum err try_write(const char *dir, int64_t *ret_ns, char *why, size_t why_size) {
+    static const uint8_t piece[LOOK_PIECE_BYTES];
+    char path[STORE_DIR_BYTES_MAX + 32];
+    snprintf(path, sizeof path, "%s/.hotseat-look-XXXXXX", dir);
+    int fd = mkstemp(path);
+    if (fd < 0 || unlink(path) != 0) {
+        snprintf(why, why_size, "%s: no file can be made there: %s", dir, strerror(errno));
+        enum err err = err_from_errno(errno);
+        if (fd >= 0) close(fd);
+        return err;
+    }
+    int64_t began_ns = clock_now_ns();
+    errno = ENOSPC; /* of a short write */
+    bool ok = true;
+    for (size_t n = 0; ok && n < LOOK_BYTES; n += sizeof piece)
+        ok = write(fd, piece, sizeof piece) == (ssize_t)sizeof piece;
+    ok = ok && fsync(fd) == 0;
+    enum err err = ok ? ERR_OK : err_from_errno(errno);
+    if (!ok) snprintf(why, why_size, "%s: a file can't be written there: %s", dir, strerror(errno));
+    *ret_ns = clock_now_ns() - began_ns;
+    close(fd);
+    return err;
+}
+
+/* Lets go again at once. */
+static enum err try_held(const char *dir, char *why, size_t why_size) {
+    char path[STORE_DIR_BYTES_MAX + 8];
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? ERR_OK : refuse_lock(fd, errno, dir, path, why, why_size);
+    enum err err =
+        flock(fd, LOCK_SH | LOCK_NB) == 0 ? ERR_OK : refuse_lock(fd, errno, dir, path, why, why_size);
+    close(fd);
+    return err;
+}
+
+static uint64_t bytes_below(const char *path, int depth) {
+    uint64_t bytes = 0;
+    DIR *dir = opendir(path);
+    for (const struct dirent *e; dir && (e = readdir(dir));) {
+        char inner[STORE_DIR_BYTES_MAX + 600];
+        struct stat st;
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        if (depth == 0 && !is_our_name(e->d_name)) continue;
+        if (snprintf(inner, sizeof inner, "%s/%s", path, e->d_name) >= (int)sizeof inner || lstat(inner, &st))
+            continue;
+        if (S_ISREG(st.st_mode)) bytes += (uint64_t)st.st_blocks * 512;
+        if (S_ISDIR(st.st_mode) && depth < LOOK_DEPTH) bytes += bytes_below(inner, depth + 1);
+    }
+    if (dir) closedir(dir);
+    return bytes;
+}
+
+enum err store_look(const char *dir, struct store_look *ret, char *why, size_t why_size) {
+    struct stat st;
+    struct statvfs space;
+    *ret = (struct store_look){.exists = stat(dir, &st) == 0};
+    if (!*dir || strlen(dir) > STORE_DIR_BYTES_MAX) {
+        snprintf(why, why_size, "%s: the name is too long or empty", dir);
+        return ERR_LIMIT;
+    }
+    if (ret->exists)
+        snprintf(ret->place, sizeof ret->place, "%s", dir);
+    else
+        nearest_above(dir, ret->place);
+    if (stat(ret->place, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        snprintf(why, why_size, "%s is not a folder", ret->place);
+        return ERR_INVALID;
+    }
+    if (ret->exists) {
+        ret->only_ours = holds_only_ours(dir);
+        ret->open_to_others = (st.st_mode & 077) != 0;
+        enum err err = check_ours(dir, &st, ret->only_ours, why, why_size);
+        if (!err) err = try_held(dir, why, why_size);
+        if (err) return err;
+        ret->used_bytes = bytes_below(dir, 0);
+    }
+    if (statvfs(ret->place, &space) == 0) ret->free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
+    return try_write(ret->place, &ret->write_ns, why, why_size);
 }

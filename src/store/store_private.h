@@ -13,8 +13,7 @@
 #include "store/store_index.h"
 #include "store/store_map.h"
 
-#define STORE_DIR_BYTES_MAX 3800 /* with what we append a path stays below PATH_MAX */
-#define STORE_AGENTS_MAX 65536   /* names; the one that was quiet longest goes. 20 MB of memory */
+#define STORE_AGENTS_MAX 65536 /* names; the one that was quiet longest goes. 20 MB of memory */
 #define STORE_AGENT_BUCKETS 8192
 #define QUARANTINE_FILES_MAX 64
 #define QUARANTINE_BYTES_MAX (64u << 20) /* while that is less than an eighth of the budget; else 1 % of it */

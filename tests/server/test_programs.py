@@ -27,7 +27,7 @@ def test_version_names_hotseat_and_the_engine():
 
 
 def test_o1_every_target_that_is_promised_exists():
-    for target in ("demo", "serve", "test", "bench", "check", "install", "clean", "lint", "build"):
+    for target in ("demo", "serve", "test", "bench", "check", "install", "uninstall", "clean", "lint", "build"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, f"make {target}: {done.stderr}"
 
@@ -37,7 +37,8 @@ def test_o1_a_second_set_up_needs_no_network(tmp_path):
         fake = tmp_path / tool
         fake.write_text("#!/bin/sh\necho \"$0 $*\" >&2\nexit 99\n")
         fake.chmod(0o755)
-    env = dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}", PIP_NO_INDEX="1", PIP_INDEX_URL="http://127.0.0.1:9/")
+    env = dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}", PIP_NO_INDEX="1", PIP_INDEX_URL="http://127.0.0.1:9/",
+               npm_config_registry="http://127.0.0.1:9/")
     done = subprocess.run(["scripts/setup", "test"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "downloading" not in done.stdout and "installing" not in done.stdout and "compiling" not in done.stdout
@@ -72,6 +73,17 @@ def test_o1_make_serve_works_in_the_folder_that_set_up_made(tmp_path):
     finally:
         p.terminate()
         assert p.wait(30) == 0
+
+
+def test_docs_name_the_pinned_clients():
+    """docs/api.md, Clients that are tested."""
+    told = set(re.findall(r"^\| `(.+?)` for (\w+) \| ([\d.]+) \|", (ROOT / "docs/api.md").read_text(), re.M))
+    python = re.findall(r"^(openai|anthropic)==([\d.]+)$", (ROOT / "tests/server/requirements.txt").read_text(), re.M)
+    node = json.loads((ROOT / "tests/server/node/package.json").read_text())["dependencies"]
+    assert told == {(name, "Python", version) for name, version in python} | {(name, "Node", version) for name, version in node.items()}
+    lock = json.loads((ROOT / "tests/server/node/package-lock.json").read_text())["packages"]
+    assert all(lock[f"node_modules/{name}"]["version"] == version for name, version in node.items())
+    assert all("integrity" in package for name, package in lock.items() if name)
 
 
 def test_layers():

@@ -13,6 +13,8 @@ struct canned {
     int fd;
     int port;
     const char *answer;
+    bool holds;              /* the connection stays open until the client ends it */
+    const struct wake *wake; /* signalled when the request has come */
     char seen[4096];
     pthread_t thread;
 };
@@ -26,7 +28,11 @@ static void *canned_serve(void *ctx) {
         if (got <= 0) break;
         n += (size_t)got;
     }
+    if (c->wake) wake_signal(c->wake);
     if (write(fd, c->answer, strlen(c->answer)) < 0) perror("write");
+    char more[64];
+    while (c->holds && read(fd, more, sizeof more) > 0) {
+    }
     close(fd);
     return NULL;
 }
@@ -93,6 +99,92 @@ START_TEST(test_nobody_there_and_no_url) {
 }
 END_TEST
 
+struct taken {
+    char text[256];
+    size_t size, most;
+    bool stops;
+    struct wake stop;
+};
+
+static bool take(void *ctx, const void *data, size_t size_bytes) {
+    struct taken *t = ctx;
+    ck_assert_uint_lt(t->size + size_bytes, sizeof t->text);
+    memcpy(t->text + t->size, data, size_bytes);
+    t->size += size_bytes;
+    return t->size <= t->most;
+}
+
+static enum err stream(const char *raw, bool holds, struct taken *t, struct http_answer *answer) {
+    struct canned c;
+    char url[64], why[HTTP_CLIENT_ERROR_BYTES];
+    canned_open(&c, raw);
+    c.holds = holds;
+    c.wake = t->stops ? &t->stop : NULL;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", c.port);
+    struct http_call call = {.server = url, .method = "POST", .path = "/x", .body = "{}", .agent = "ann"};
+    struct http_stream s = {.take = take, .ctx = t, .stop = &t->stop, .silence_s = 1};
+    enum err err = http_client_stream(&call, &s, answer, why);
+    canned_close(&c);
+    ck_assert_ptr_nonnull(strstr(c.seen, "X-Hotseat-Agent: ann\r\n"));
+    return err;
+}
+
+static struct taken taken_open(void) {
+    struct taken t = {.most = 200};
+    ck_assert_int_eq(wake_open(&t.stop), ERR_OK);
+    return t;
+}
+
+START_TEST(test_stream_is_taken_as_it_comes) {
+    struct taken t = taken_open();
+    struct http_answer answer;
+    ck_assert_int_eq(stream("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: x\n\n", false, &t, &answer),
+                     ERR_OK);
+    ck_assert_int_eq(answer.status, 200);
+    ck_assert_str_eq(t.text, "data: x\n\n");
+    ck_assert_uint_eq(answer.body.size, 0);
+    buf_free(&answer.body);
+    wake_close(&t.stop);
+}
+END_TEST
+
+START_TEST(test_refusal_of_a_stream_is_a_body) {
+    struct taken t = taken_open();
+    struct http_answer answer;
+    ck_assert_int_eq(
+        stream("HTTP/1.1 404 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", false, &t, &answer),
+        ERR_OK);
+    ck_assert_int_eq(answer.status, 404);
+    ck_assert_uint_eq(t.size, 0);
+    ck_assert_uint_eq(answer.body.size, 2);
+    buf_free(&answer.body);
+    wake_close(&t.stop);
+}
+END_TEST
+
+START_TEST(test_stream_that_is_stopped) {
+    struct taken t = taken_open();
+    struct http_answer answer;
+    t.stops = true;
+    ck_assert_int_eq(stream("", true, &t, &answer), ERR_CANCELED); /* while it waits for the first byte */
+    wake_clear(&t.stop);
+    t.stops = false;
+    t.most = 0;
+    ck_assert_int_eq(stream("HTTP/1.1 200 OK\r\n\r\ndata", true, &t, &answer),
+                     ERR_CANCELED); /* by the one who takes it */
+    wake_close(&t.stop);
+}
+END_TEST
+
+START_TEST(test_stream_that_breaks_off) {
+    struct taken t = taken_open();
+    struct http_answer answer;
+    ck_assert_int_eq(stream("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\ndata", false, &t, &answer), ERR_IO);
+    ck_assert_int_eq(stream("", true, &t, &answer), ERR_TIMEOUT); /* silent for too long */
+    wake_close(&t.stop);
+}
+END_TEST
+
 START_TEST(test_escape) {
     static const char *const cases[][2] = {{"ann@example.org", "ann%40example.org"},
                                            {"a/b c", "a%2Fb%20c"},
@@ -114,6 +206,10 @@ int main(void) {
     tcase_add_test(t, test_status_and_body_come_back);
     tcase_add_test(t, test_an_answer_that_breaks_off);
     tcase_add_test(t, test_nobody_there_and_no_url);
+    tcase_add_test(t, test_stream_is_taken_as_it_comes);
+    tcase_add_test(t, test_refusal_of_a_stream_is_a_body);
+    tcase_add_test(t, test_stream_that_is_stopped);
+    tcase_add_test(t, test_stream_that_breaks_off);
     tcase_add_test(t, test_escape);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -16,7 +16,7 @@
  *   words, files in the folder HOTSEAT_FAKE_SCRIPT:
  *           kill          a seat that does not measure takes the file away and ends
  *           slowload      loads take 300 ms   failload   loads fail
- *   model   "dies..."     ends while it is measured     "badload..."  fails to load     "big..."  needs 100 GB */
+ *   model   "dies..."     ends while it is measured     "silent..."   says nothing to that   "badload..."  fails to load     "big..."  needs 100 GB */
 #ifndef HOTSEAT_TESTS_SCRIPTED_SEAT_H
 #define HOTSEAT_TESTS_SCRIPTED_SEAT_H
 
@@ -136,6 +136,7 @@ static inline void scripted_measure(struct scripted_seat *s, const struct msg_me
     const char *name = strrchr(m->path, '/') + 1;
     if (!strncmp(name, "dies", 4)) abort();
     if (!strncmp(name, "killed", 6)) raise(SIGKILL);
+    if (!strncmp(name, "silent", 6)) return;
     const char *once = strncmp(name, "killonce", 8) ? NULL : scripted_word("killonce");
     if (once && !unlink(once)) raise(SIGKILL);
     uint64_t weights = strncmp(name, "big", 3) ? 1u << 20 : UINT64_C(100) << 30;

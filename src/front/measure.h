@@ -1,0 +1,36 @@
+/* measure.h - what a measuring seat is asked about a model, what its answer means, and whether that fits. The front asks on its
+ * control thread, which must not wait (validate.c); `hotseat doctor` waits for the answer (measure_now()).
+ * Thread: any; only measure_now() blocks. */
+#ifndef HOTSEAT_FRONT_MEASURE_H
+#define HOTSEAT_FRONT_MEASURE_H
+
+#include "front/registry.h"
+#include "link/messages.h"
+
+#define MEASURE_CELLS_FIRST BLOCK_TOKENS /* cells a sequence, before it is known how many fit */
+
+struct msg measure_hello(int log_level); /* borrows static text */
+/* Borrows the model's path. */
+struct msg measure_question(const struct config *config, const struct model *m, uint64_t op,
+                            uint32_t n_cells);
+struct admission_measure measure_answer(const struct config *config, const struct msg_measured *got,
+                                        uint32_t n_cells);
+/* The seat's failure is the file's doing, not a want of memory or descriptors. */
+bool measure_blames(const struct msg_op_failed *failed);
+
+/* What this model may take now; back_bytes: what the seat gives back before it loads. */
+struct admission_limits measure_limits(const struct config *config, const struct model *m,
+                                       uint64_t back_bytes);
+/* With how many cells to measure again, because the largest pool it may ever get holds more; 0: no need to. */
+uint32_t measure_cells_wanted(const struct admission_measure *m, const struct admission_limits *limits);
+/* admission_plan() with its refusal in words: ERR_MODEL_TOO_LARGE (it will never fit here), ERR_NO_SEAT (not now). */
+enum err measure_admit(const struct model *m, const struct admission_measure *measure,
+                       const struct admission_limits *limits, struct admission *ret, char *why,
+                       size_t why_size) NODISCARD;
+
+/* Starts a measuring seat for this model and waits for its answer. ERR_MODEL_INVALID (the engine can't load it, or died of it),
+ * ERR_NO_SEAT (the seat did not start), ERR_TIMEOUT, ERR_NOMEM, ERR_IO; why says more. */
+enum err measure_now(const struct config *config, const char *seat_program, const struct model *m,
+                     int64_t limit_ns, struct admission_measure *ret, char *why, size_t why_size) NODISCARD;
+
+#endif
