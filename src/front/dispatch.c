@@ -431,7 +431,7 @@ static void name_stop(struct reply *r, const struct msg_strings *stops, uint32_t
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
     int64_t known_ns = t->model->service_ns;
-    if (!t->request->submit.count_only) /* those take no time: they would make the others' look short */
+    if (!t->request->submit.look) /* those take no time: they would make the others' look short */
         t->model->service_ns += known_ns ? (t->served_ns - known_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);

@@ -16,6 +16,9 @@
     X(COMPLETIONS, "POST", "/v1/completions", API, true, false)                                              \
     X(MESSAGES, "POST", "/v1/messages", API, true, false)                                                    \
     X(COUNT_TOKENS, "POST", "/v1/messages/count_tokens", API, true, false)                                   \
+    X(TOKENIZE, "POST", "/tokenize", API, true, false)                                                       \
+    X(DETOKENIZE, "POST", "/detokenize", API, true, false)                                                   \
+    X(APPLY_TEMPLATE, "POST", "/apply-template", API, true, false)                                           \
     X(MODELS, "GET", "/v1/models", API, false, false)                                                        \
     X(MODEL, "GET", "/v1/models/{}", API, false, false)                                                      \
     X(HEALTH, "GET", "/health", OPEN, false, false)                                                          \
