@@ -151,11 +151,7 @@ static struct model *bind(struct front *f, struct request *q) {
     bool named = q->model && *q->model && strcmp(q->model, "default");
     struct model *m = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);
     if (m && m->state != MODEL_GONE) return m;
-    struct reply *r =
-        named ? reply_error(q->client, ERR_MODEL_UNKNOWN, "no model is named \"%.200s\"", q->model)
-              : reply_error(q->client, ERR_MODEL_UNKNOWN, "there is no model here");
-    if (r) r->param = mem_strdup("model");
-    (void)front_reply(f, r);
+    models_refuse_unknown(f, q);
     return NULL;
 }
 
