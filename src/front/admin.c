@@ -100,65 +100,6 @@ static void swap_status(struct front *f, const struct request *q) {
 
 /* ---- models ---- */
 
-static uint32_t context_of(const struct front *f, const struct model *m) {
-    if (m == f->swap.seated && f->swap.configured.context) return f->swap.configured.context;
-    uint32_t train = m->info.spec.context_train;
-    return m->context && (!train || m->context < train) ? m->context : train;
-}
-
-static void put_model(struct front *f, struct json_out *w, const struct model *m) {
-    json_obj(w);
-    put_str(w, "id", m->id);
-    put_str(w, "object", "model");
-    json_key(w, "created"), json_i64(w, m->created_s);
-    put_str(w, "owned_by", "hotseat");
-    json_key(w, "hotseat");
-    json_obj(w);
-    put_bool(w, "seated", m == f->swap.seated);
-    put_str(w, "state", model_state_name(m->state));
-    put_str(w, "architecture", m->info.spec.architecture);
-    put_u64(w, "parameters", m->info.spec.n_params);
-    put_u64(w, "file_bytes", m->info.file_bytes);
-    put_u64(w, "context", context_of(f, m));
-    put_u64(w, "cached_agents", m->cached_agents);
-    json_key(w, "aliases");
-    json_arr(w);
-    for (uint32_t i = 0; i < m->n_aliases; i++) json_str(w, m->aliases[i]);
-    json_end(w);
-    if (m->reason) put_str(w, "reason", m->reason);
-    json_end(w);
-    json_end(w);
-}
-
-/* What can answer, or could when it has cooled down. What never can is in /admin/models/available, with the reason. */
-static bool is_listed(const struct model *m) {
-    return m->state != MODEL_GONE && m->state != MODEL_INVALID;
-}
-
-void admin_models(struct front *f, const struct request *q) {
-    struct buf body = BUF(BODY_MAX);
-    struct json_out w = json_out_into(&body);
-    if (q->model) {
-        const struct model *m = registry_find(f->registry, q->model);
-        if (!m || m->state == MODEL_GONE) {
-            front_reply_error(f, q, ERR_MODEL_UNKNOWN, 0, "no model is named \"%.200s\"", q->model);
-            return;
-        }
-        put_model(f, &w, m);
-        answer(f, q, &body);
-        return;
-    }
-    json_obj(&w);
-    put_str(&w, "object", "list");
-    json_key(&w, "data");
-    json_arr(&w);
-    for (uint32_t i = 0; i < registry_count(f->registry); i++)
-        if (is_listed(registry_at(f->registry, i))) put_model(f, &w, registry_at(f->registry, i));
-    json_end(&w);
-    json_end(&w);
-    answer(f, q, &body);
-}
-
 static void available(struct front *f, const struct request *q) {
     struct buf body = BUF(BODY_MAX);
     struct json_out w = json_out_into(&body);
@@ -178,7 +119,7 @@ static void available(struct front *f, const struct request *q) {
         put_str(&w, "architecture", or_null(m->info.spec.architecture));
         put_u64(&w, "parameters", m->info.spec.n_params);
         put_u64(&w, "file_bytes", m->info.file_bytes);
-        put_u64(&w, "context", context_of(f, m));
+        put_u64(&w, "context", models_context(f, m));
         put_str(&w, "kv", kv_type_name(m->kv));
         put_bool(&w, "repack", m->repack);
         put_bool(&w, "pinned", m->pin);

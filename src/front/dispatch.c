@@ -151,11 +151,7 @@ static struct model *bind(struct front *f, struct request *q) {
     bool named = q->model && *q->model && strcmp(q->model, "default");
     struct model *m = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);
     if (m && m->state != MODEL_GONE) return m;
-    struct reply *r =
-        named ? reply_error(q->client, ERR_MODEL_UNKNOWN, "no model is named \"%.200s\"", q->model)
-              : reply_error(q->client, ERR_MODEL_UNKNOWN, "there is no model here");
-    if (r) r->param = mem_strdup("model");
-    (void)front_reply(f, r);
+    models_refuse_unknown(f, q);
     return NULL;
 }
 
@@ -431,7 +427,7 @@ static void name_stop(struct reply *r, const struct msg_strings *stops, uint32_t
 static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     stream_unlink(f, t);
     int64_t known_ns = t->model->service_ns;
-    if (!t->request->submit.count_only) /* those take no time: they would make the others' look short */
+    if (!t->request->submit.look) /* those take no time: they would make the others' look short */
         t->model->service_ns += known_ns ? (t->served_ns - known_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
     count_end(f, t, METRIC_OUTCOME_OK);

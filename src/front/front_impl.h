@@ -4,7 +4,8 @@
  *   seat.c      the seat's process and its messages moves.c     streams that lost their seat
  *   validate.c  looking at a model before its swap turn.c      admin's swaps, and whose turn it is
  *   admin.c     answers in JSON                    query.c     questions that the seat answers
- *   events.c    event clients                      reload.c, stop.c */
+ *   events.c    event clients                      models.c    GET /v1/models, and the 404
+ *   reload.c, stop.c */
 #ifndef HOTSEAT_FRONT_FRONT_IMPL_H
 #define HOTSEAT_FRONT_FRONT_IMPL_H
 
@@ -260,7 +261,6 @@ void turn_first_model(struct front *f); /* at start: --model */
 /* ---- admin.c, query.c, events.c ---- */
 void admin_request(struct front *f, struct request *q); /* takes q */
 void admin_swap_object(struct json_out *w, const struct swap_record *r, const char *status);
-void admin_models(struct front *f, const struct request *q);
 void admin_ps(struct front *f, const struct request *q,
               const struct msg_bytes *agents);      /* agents: the seat's JSON, NULL */
 void query_ask(struct front *f, struct request *q); /* takes q */
@@ -276,6 +276,11 @@ void events_end(struct front *f);
 void events_swap(struct front *f); /* state, step or percentage have changed */
 void events_say(struct front *f, const char *event, struct buf *body); /* body is taken */
 struct json_out events_begin(struct front *f, struct buf *body); /* an open object with the time in it */
+
+/* ---- models.c ---- */
+void models_answer(struct front *f, const struct request *q); /* q stays the caller's, here and below */
+void models_refuse_unknown(struct front *f, const struct request *q);  /* 404, with the names there are */
+uint32_t models_context(const struct front *f, const struct model *m); /* the longest sequence, in tokens */
 
 /* ---- reload.c, stop.c ---- */
 void reload_begin(struct front *f, uint64_t client);

@@ -100,7 +100,7 @@ static void count_agents(struct front *f, const struct msg_bytes *bytes) {
 
 static void soft_answer(struct front *f, struct query *q, const struct msg_bytes *agents) {
     if (q->request->verb == REQUEST_MODELS)
-        admin_models(f, q->request);
+        models_answer(f, q->request);
     else
         admin_ps(f, q->request, agents);
     query_free(f, q);

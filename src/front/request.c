@@ -24,6 +24,8 @@ void request_free(struct request *r) {
     msg_free(&m);
     mem_free(r->request_id);
     mem_free(r->model);
+    mem_free(r->after_id);
+    mem_free(r->before_id);
     mem_free(r->agent);
     mem_free(r->fault);
     mem_free(r);

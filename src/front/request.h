@@ -54,6 +54,10 @@ struct request {
     bool wait;
     int64_t hold_ns; /* SWAP: < 0 --stay-min */
 
+    bool anthropic; /* MODELS: in Anthropic's shape, a page of at most limit models: those after after_id, */
+    char *after_id, *before_id; /* or the last ones before before_id; NULL: not given, at most one is */
+    uint32_t limit;
+
     char *agent;               /* AGENT */
     enum msg_query_kind query; /* AGENT, AGENTS, CACHE ... */
 

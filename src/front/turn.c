@@ -100,10 +100,7 @@ void turn_swap_request(struct front *f, struct request *q) {
         bool named = q->model && strcmp(q->model, "default");
         to = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);
         if (!to || to->state == MODEL_GONE) {
-            struct reply *r = reply_error(q->client, ERR_MODEL_UNKNOWN, "no model is named \"%.200s\"",
-                                          q->model ? q->model : "");
-            if (r) r->param = mem_strdup("model");
-            (void)front_reply(f, r);
+            models_refuse_unknown(f, q);
             metrics_add(f->metrics, METRIC_SWAPS_REFUSED, 1);
             request_free(q);
             return;

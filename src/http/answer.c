@@ -2,10 +2,12 @@
 
 #include "base/mem.h"
 #include "http/anthropic_answer.h"
+#include "http/llama_answer.h"
 #include "http/openai_answer.h"
 #include "http/sse.h"
 
-struct answer { /* one of them */
+struct answer { /* one of them; neither: llama-server's, which have no state */
+    enum answer_kind kind;
     struct openai_answer *openai;
     struct anthropic_answer *anthropic;
 };
@@ -14,13 +16,19 @@ static bool is_anthropic(enum answer_kind kind) {
     return kind == ANSWER_MESSAGE || kind == ANSWER_COUNT;
 }
 
+static bool is_llama(enum answer_kind kind) {
+    return kind == ANSWER_TOKENS || kind == ANSWER_CONTENT || kind == ANSWER_PROMPT;
+}
+
 bool answer_is_for(enum answer_kind kind) {
-    return kind == ANSWER_CHAT || kind == ANSWER_TEXT || is_anthropic(kind);
+    return kind == ANSWER_CHAT || kind == ANSWER_TEXT || is_anthropic(kind) || is_llama(kind);
 }
 
 struct answer *answer_new(const struct answer_plan *plan, uint64_t serial) {
     struct answer *a = mem_alloc(sizeof *a);
     if (!a) return NULL;
+    a->kind = plan->kind;
+    if (is_llama(plan->kind)) return a;
     if (is_anthropic(plan->kind))
         a->anthropic = anthropic_answer_new(plan, serial);
     else
@@ -38,6 +46,7 @@ void answer_free(struct answer *a) {
 }
 
 enum err answer_take(struct answer *a, const struct reply *r, struct buf *out) {
+    if (is_llama(a->kind)) return r->kind == REPLY_DONE ? llama_answer_put(a->kind, r, out) : ERR_OK;
     return a->anthropic ? anthropic_answer_take(a->anthropic, r, out) : openai_answer_take(a->openai, r, out);
 }
 

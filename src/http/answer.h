@@ -1,6 +1,6 @@
 /* answer.h - the answer to a request for text, in the shapes of its API, made from the front's replies. A stream gives bytes with
  * every reply, else they are collected and the whole body comes at the end. One door for the server; behind it stand
- * openai_answer.h and anthropic_answer.h.
+ * openai_answer.h, anthropic_answer.h and llama_answer.h.
  *   NEW -> (ENTERED, WAITING, DELTA)* -> DONE.   Errors are not its business: see http_error.h.
  * Thread: the net thread. */
 #ifndef HOTSEAT_HTTP_ANSWER_H
@@ -17,7 +17,7 @@ bool answer_is_for(enum answer_kind kind); /* whether a request of this kind is 
 struct answer *answer_new(const struct answer_plan *plan, uint64_t serial) NODISCARD;
 void answer_free(struct answer *a); /* NULL is fine */
 /* Appends what is to be sent now to out. OK, ERR_NOMEM, ERR_LIMIT (longer than ANSWER_BYTES_MAX), ERR_PROTOCOL (tool
- * calls that are not in the shape of reply.h). */
+ * calls that are not in the shape of reply.h, pieces that are not their tokens'). */
 enum err answer_take(struct answer *a, const struct reply *r, struct buf *out) NODISCARD;
 /* A sign of life on a stream that would else be silent: a comment, and what the API has for it. */
 void answer_alive(enum answer_kind kind, struct buf *out, const char *comment);

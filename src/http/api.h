@@ -1,4 +1,4 @@
-/* api.h - what the readers of bodies (api_openai, api_anthropic, api_admin) get and give. Plain data. Thread: the parse thread's, then
+/* api.h - what the readers of bodies (api_openai, api_anthropic, api_llama, api_admin) get and give. Plain data. Thread: the parse thread's, then
  * handed to the net thread. */
 #ifndef HOTSEAT_HTTP_API_H
 #define HOTSEAT_HTTP_API_H
@@ -32,7 +32,10 @@ enum answer_kind {
     ANSWER_CHAT,    /* OpenAI's chat completion */
     ANSWER_TEXT,    /* OpenAI's text completion */
     ANSWER_MESSAGE, /* Anthropic's message */
-    ANSWER_COUNT    /* Anthropic's count of tokens */
+    ANSWER_COUNT,   /* Anthropic's count of tokens */
+    ANSWER_TOKENS,  /* llama-server's: of /tokenize, */
+    ANSWER_CONTENT, /* /detokenize, */
+    ANSWER_PROMPT   /* and /apply-template */
 };
 struct answer_plan {
     enum answer_kind kind;
@@ -59,6 +62,7 @@ void api_parsed_free(struct api_parsed *p); /* a zeroed one is fine */
 /* Reads one body. Every failure is in ret->error, with the place and what would be right; *ret is to be freed always. */
 void api_openai_read(const struct api_input *in, struct api_parsed *ret);
 void api_anthropic_read(const struct api_input *in, struct api_parsed *ret);
+void api_llama_read(const struct api_input *in, struct api_parsed *ret);
 void api_admin_read(const struct api_input *in, struct api_parsed *ret);
 
 /* Sets the error, once: the first one stays. Always false, so that a reader can `return api_fail(...)`. path NULL or "":

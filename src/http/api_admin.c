@@ -10,6 +10,8 @@
 
 #define DRAIN_TIMEOUT_S_MAX 3600.0
 #define HOLD_S_MAX 86400.0
+#define PAGE_MODELS_DEFAULT 20 /* Anthropic's numbers */
+#define PAGE_MODELS_MAX 1000
 
 /* ---- from path and query ---- */
 
@@ -47,19 +49,52 @@ static bool decode(struct api_error *e, const char *path, const char *s, size_t 
     return *ret ? true : api_fail(e, ERR_NOMEM, path, "%s", err_text(ERR_NOMEM));
 }
 
+struct member { /* of a query */
+    const char *key, *value;
+    size_t key_size, value_size;
+};
+
+static struct member member_at(const char *query, size_t size) {
+    struct member m = {.key = query, .key_size = strcspn(query, "=&")};
+    m.value = query + m.key_size + (query[m.key_size] == '=');
+    m.value_size = (size_t)(query + size - m.value);
+    return m;
+}
+
+static bool is_key(const struct member *m, const char *key) {
+    return m->key_size == strlen(key) && memcmp(m->key, key, m->key_size) == 0;
+}
+
+/* Anthropic's pages of models. What it does not know is passed over, as OpenAI's clients want it of this path. */
+static bool read_page(struct api_error *e, const struct member *m, struct request *r) {
+    if (is_key(m, "after_id")) return decode(e, "after_id", m->value, m->value_size, true, &r->after_id);
+    if (is_key(m, "before_id")) return decode(e, "before_id", m->value, m->value_size, true, &r->before_id);
+    if (!is_key(m, "limit")) return true;
+    r->limit = 0;
+    for (size_t i = 0; i < m->value_size && r->limit <= PAGE_MODELS_MAX; i++) {
+        char c = m->value[i];
+        r->limit = c < '0' || c > '9' ? UINT32_MAX : 10 * r->limit + (uint32_t)(c - '0');
+    }
+    if (r->limit >= 1 && r->limit <= PAGE_MODELS_MAX) return true;
+    return api_fail(e, ERR_INVALID, "limit", "must be from 1 to %d", PAGE_MODELS_MAX);
+}
+
 static bool read_query(struct api_error *e, const struct made *made, const char *query, struct request *r) {
     while (query && *query) {
-        size_t size = strcspn(query, "&"), key = strcspn(query, "=&");
-        const char *value = query + key + (query[key] == '=');
-        bool model = made->query_model && key == 5 && strncmp(query, "model", 5) == 0;
+        size_t size = strcspn(query, "&");
+        struct member m = member_at(query, size);
+        bool model = made->query_model && is_key(&m, "model");
         if (!model && size > 0 && made->verb != REQUEST_MODELS)
-            return api_fail(e, ERR_INVALID, "query", "'%.*s' is not known here%s", (int)(key > 60 ? 60 : key),
-                            query, made->query_model ? "; only 'model' is" : "");
-        if (model && !decode(e, "model", value, (size_t)(query + size - value), true, &r->model))
-            return false;
+            return api_fail(e, ERR_INVALID, "query", "'%.*s' is not known here%s",
+                            (int)(m.key_size > 60 ? 60 : m.key_size), query,
+                            made->query_model ? "; only 'model' is" : "");
+        if (model && !decode(e, "model", m.value, m.value_size, true, &r->model)) return false;
         if (model && r->model[0] == '\0') return api_fail(e, ERR_INVALID, "model", "must not be empty");
+        if (r->anthropic && !read_page(e, &m, r)) return false;
         query += size + (query[size] == '&');
     }
+    if (r->after_id && r->before_id)
+        return api_fail(e, ERR_INVALID, "before_id", "is not taken together with after_id");
     return true;
 }
 
@@ -72,7 +107,8 @@ static bool read_path(struct api_error *e, const struct route_match *match, stru
     return wrong ? api_fail(e, ERR_INVALID, "agent", "%s", wrong) : true;
 }
 
-void api_admin_make(const struct route_match *match, const char *query, struct api_parsed *ret) {
+void api_admin_make(const struct route_match *match, const char *query, bool anthropic,
+                    struct api_parsed *ret) {
     const struct made *made = NULL;
     *ret = (struct api_parsed){.plan.kind = match->route == ROUTE_EVENTS ? ANSWER_EVENTS : ANSWER_JSON};
     for (size_t i = 0; i < ARRAY_LEN(MADE); i++)
@@ -83,6 +119,8 @@ void api_admin_make(const struct route_match *match, const char *query, struct a
         return;
     }
     r->query = made->query;
+    r->anthropic = anthropic && made->verb == REQUEST_MODELS;
+    r->limit = PAGE_MODELS_DEFAULT;
     r->stream = match->route == ROUTE_EVENTS;
     ret->plan.stream = r->stream;
     if (read_path(&ret->error, match, r) && read_query(&ret->error, made, query, r)) ret->request = TAKE(r);

@@ -6,7 +6,9 @@
 
 #include "http/api.h"
 
-/* match: a route without a body, or GET /v1/models...; query: what follows '?', NULL without. As api_admin_read(). */
-void api_admin_make(const struct route_match *match, const char *query, struct api_parsed *ret);
+/* match: a route without a body, or GET /v1/models...; query: what follows '?', NULL without; anthropic: the models are asked for in
+ * that API's shape. As api_admin_read(). */
+void api_admin_make(const struct route_match *match, const char *query, bool anthropic,
+                    struct api_parsed *ret);
 
 #endif

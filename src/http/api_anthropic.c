@@ -129,7 +129,7 @@ static bool settle_messages(struct api_reader *r) {
 }
 
 static bool settle_count(struct api_reader *r) {
-    r->request->submit.count_only = 1;
+    r->request->submit.look = MSG_LOOK_COUNT;
     return true;
 }
 

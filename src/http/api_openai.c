@@ -75,7 +75,7 @@ static bool read_ignore_eos(struct api_reader *r, const char *name, const struct
     return true;
 }
 
-static bool read_parallel(struct api_reader *r, const char *name, const struct json *v) {
+bool openai_read_parallel(struct api_reader *r, const char *name, const struct json *v) {
     bool on = false;
     if (!api_take_bool(r->error, name, v, &on)) return false;
     r->request->submit.parallel_tool_calls = on;
@@ -90,28 +90,15 @@ static bool read_user(struct api_reader *r, const char *name, const struct json 
     return api_take_agent(r, name, v, &r->agents[1]);
 }
 
-static bool read_prompt_ids(struct api_reader *r, const char *name, const struct json *v) {
-    struct msg_tokens *ids = &r->request->submit.prompt_ids;
-    size_t n = json_count(v);
-    ids->ids = mem_array(n, sizeof *ids->ids);
-    if (!ids->ids) return api_no_memory(r, name);
-    for (size_t i = 0; i < n; i++) {
-        char path[API_PATH_BYTES];
-        int64_t id = 0;
-        api_path(path, "%s[%zu]", name, i);
-        if (!api_take_int(r->error, path, json_at(v, i), 0, INT32_MAX, &id)) return false;
-        ids->ids[ids->n++] = (int32_t)id;
-    }
-    r->request->submit.kind = MSG_KIND_TOKENS;
-    return true;
-}
-
 static bool read_prompt(struct api_reader *r, const char *name, const struct json *v) {
     const struct json *first = json_at(v, 0);
     if (json_type(v) == JSON_ARRAY && json_count(v) == 1 && json_type(first) == JSON_STRING) {
         v = first; /* a list of one prompt is one prompt */
     } else if (json_type(v) == JSON_ARRAY && json_count(v) > 0) {
-        if (json_type(first) == JSON_INT) return read_prompt_ids(r, name, v);
+        if (json_type(first) == JSON_INT) {
+            r->request->submit.kind = MSG_KIND_TOKENS;
+            return api_read_token_ids(r, name, v);
+        }
         return api_fail(r->error, ERR_UNSUPPORTED, name,
                         "several prompts in one request are not supported; send one request for each, "
                         "with a string or an array of token ids");
@@ -179,7 +166,7 @@ static const struct api_param CHAT_PARAMS[] = {
     {"messages", API_HONOURED, openai_read_messages, "1 to 4,096 messages; text only"},
     {"tools", API_HONOURED, openai_read_tools, "up to 128 functions"},
     {"tool_choice", API_HONOURED, openai_read_tool_choice, "none, auto, required, or one of the functions"},
-    {"parallel_tool_calls", API_HONOURED, read_parallel, "true or false, default true"},
+    {"parallel_tool_calls", API_HONOURED, openai_read_parallel, "true or false, default true"},
     {"response_format", API_HONOURED, openai_read_response_format, "text, json_object or json_schema"},
     {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more; default: up to the context"},
     {"max_completion_tokens", API_HONOURED, read_max_completion_tokens, "the newer name of max_tokens"},

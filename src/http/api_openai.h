@@ -13,6 +13,7 @@ const struct api_param *openai_params(enum openai_api api, size_t *ret_count);
 bool openai_read_messages(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_tools(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_tool_choice(struct api_reader *r, const char *name, const struct json *v);
+bool openai_read_parallel(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_response_format(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_logit_bias(struct api_reader *r, const char *name, const struct json *v);
 bool openai_read_chat_logprobs(struct api_reader *r, const char *name, const struct json *v);

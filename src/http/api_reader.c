@@ -173,6 +173,21 @@ bool api_read_max_tokens(struct api_reader *r, const char *name, const struct js
     return api_take_int(r->error, name, v, 1, INT32_MAX, &r->max_tokens);
 }
 
+bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v) {
+    struct msg_tokens *ids = &r->request->submit.prompt_ids;
+    size_t n = json_count(v);
+    ids->ids = mem_array(n, sizeof *ids->ids);
+    if (!ids->ids) return api_no_memory(r, name);
+    for (size_t i = 0; i < n; i++) {
+        char path[API_PATH_BYTES];
+        int64_t id = 0;
+        api_path(path, "%s[%zu]", name, i);
+        if (!api_take_int(r->error, path, json_at(v, i), 0, INT32_MAX, &id)) return false;
+        ids->ids[ids->n++] = (int32_t)id;
+    }
+    return true;
+}
+
 static bool read_stop(struct api_reader *r, const char *path, const struct json *v) {
     struct msg_strings *stops = &r->request->submit.stops;
     size_t size = 0;

@@ -1,5 +1,5 @@
 /* api_reader.h - reading the body of a request for text, whichever API it speaks: the table of an API's parameters, the walk over
- * it, and what several of them have in common. api_openai.c and api_anthropic.c bring their tables.
+ * it, and what several of them have in common. api_openai.c, api_anthropic.c and api_llama.c bring their tables.
  *
  * The ignored-nothing rule: every parameter has one row that says what becomes of it.
  *   HONOURED   it does what the API's reference says
@@ -84,6 +84,7 @@ bool api_choose_function(struct api_reader *r, const char *path, const char *nam
 bool api_read_model(struct api_reader *r, const char *name, const struct json *v);
 bool api_read_stream(struct api_reader *r, const char *name, const struct json *v);
 bool api_read_stops(struct api_reader *r, const char *name, const struct json *v); /* an array of strings */
+bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v); /* an array */
 bool api_read_max_tokens(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_one(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_zero(struct api_reader *r, const char *name, const struct json *v);

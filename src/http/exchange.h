@@ -33,7 +33,8 @@ struct exchange_head {
     char method[16];
     const char *path, *query; /* into .uri; query NULL without '?' */
     const char *host, *origin, *authorization, *x_api_key, *request_id, *agent, *priority, *timeout, *debug,
-        *transfer_encoding, *content_length, *expect, *cors_method, *cors_headers, *cors_private;
+        *anthropic_version, *transfer_encoding, *content_length, *expect, *cors_method, *cors_headers,
+        *cors_private;
     uint32_t n_host, n_content_length, n_transfer_encoding;
     size_t header_bytes;
     bool http_1_0;

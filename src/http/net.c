@@ -140,6 +140,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind UNUSED, cons
                  {"X-Hotseat-Priority", &h->priority},
                  {"X-Hotseat-Timeout-S", &h->timeout},
                  {"X-Hotseat-Debug", &h->debug},
+                 {"anthropic-version", &h->anthropic_version},
                  {"Transfer-Encoding", &h->transfer_encoding},
                  {"Content-Length", &h->content_length},
                  {"Expect", &h->expect},

@@ -77,11 +77,16 @@ void route_list(struct buf *out, bool debug) {
     }
 }
 
-enum error_shape route_error_shape(const char *path) {
-    static const char anthropic[] = "/v1/messages";
-    size_t n = sizeof anthropic - 1;
-    bool below = path && strncmp(path, anthropic, n) == 0 && (path[n] == '\0' || path[n] == '/');
-    return below ? ERROR_ANTHROPIC : ERROR_OPENAI;
+/* At or below base. */
+static bool is_below(const char *path, const char *base) {
+    size_t n = strlen(base);
+    return strncmp(path, base, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+enum error_shape route_error_shape(const char *path, bool versioned) {
+    if (!path) return ERROR_OPENAI;
+    bool anthropic = is_below(path, "/v1/messages") || (versioned && is_below(path, "/v1/models"));
+    return anthropic ? ERROR_ANTHROPIC : ERROR_OPENAI;
 }
 
 const char *route_name(enum route route) {

@@ -16,6 +16,9 @@
     X(COMPLETIONS, "POST", "/v1/completions", API, true, false)                                              \
     X(MESSAGES, "POST", "/v1/messages", API, true, false)                                                    \
     X(COUNT_TOKENS, "POST", "/v1/messages/count_tokens", API, true, false)                                   \
+    X(TOKENIZE, "POST", "/tokenize", API, true, false)                                                       \
+    X(DETOKENIZE, "POST", "/detokenize", API, true, false)                                                   \
+    X(APPLY_TEMPLATE, "POST", "/apply-template", API, true, false)                                           \
     X(MODELS, "GET", "/v1/models", API, false, false)                                                        \
     X(MODEL, "GET", "/v1/models/{}", API, false, false)                                                      \
     X(HEALTH, "GET", "/health", OPEN, false, false)                                                          \
@@ -61,8 +64,9 @@ struct route_match {
 struct route_match route_find(const char *method, const char *path, bool debug);
 /* "GET /v1/models, POST /v1/chat/completions, ..." for the text of a 404. */
 void route_list(struct buf *out, bool debug);
-/* In which API's shape an error of this path is: of unknown ones below a known API's, too. path may be NULL. */
-enum error_shape route_error_shape(const char *path);
+/* In which API's shape an error of this path is: of unknown ones below a known API's, too. versioned: the request has Anthropic's
+ * header, which decides where both APIs have the same path (/v1/models). path may be NULL. */
+enum error_shape route_error_shape(const char *path, bool versioned);
 const char *route_name(enum route route); /* "CHAT"; for logs and metrics */
 
 #endif

@@ -274,7 +274,7 @@ static void on_request(void *ctx, struct exchange *ex) {
         return;
     }
     struct api_parsed parsed;
-    api_admin_make(&ex->match, ex->head.query, &parsed);
+    api_admin_make(&ex->match, ex->head.query, ex->error_shape == ERROR_ANTHROPIC, &parsed);
     post(s, ex, &parsed);
     api_parsed_free(&parsed);
 }

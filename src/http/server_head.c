@@ -185,7 +185,7 @@ void server_head(void *ctx, struct exchange *ex) {
     else
         ident_request_make(ex->request_id);
     net_header(ex, "X-Request-ID", ex->request_id);
-    ex->error_shape = route_error_shape(ex->head.path);
+    ex->error_shape = route_error_shape(ex->head.path, ex->head.anthropic_version != NULL);
     if (ex->error_shape == ERROR_ANTHROPIC) net_header(ex, "request-id", ex->request_id);
     check_all(s, ex);
     /* A body that nobody wants is not waited for: who asks first is told before it sends one, and one that stops half-way

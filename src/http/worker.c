@@ -32,6 +32,9 @@ static void *worker_main(void *arg) {
         case ROUTE_COMPLETIONS: api_openai_read(&job->input, &job->parsed); break;
         case ROUTE_MESSAGES:
         case ROUTE_COUNT_TOKENS: api_anthropic_read(&job->input, &job->parsed); break;
+        case ROUTE_TOKENIZE:
+        case ROUTE_DETOKENIZE:
+        case ROUTE_APPLY_TEMPLATE: api_llama_read(&job->input, &job->parsed); break;
         default: api_admin_read(&job->input, &job->parsed); break;
         }
         buf_free(&job->body);

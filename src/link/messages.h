@@ -68,7 +68,8 @@ struct msg_strings {       /* a list of byte strings */
     F(TOKENS, replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
     F(U32, debug) /* 1: DONE carries the debug hashes */                                                     \
     F(U32, no_thinking) /* CHAT, 1: where the template lets a model think or not, it does not */             \
-    F(U32, count_only) /* 1: DONE as soon as the prompt's tokens are known; nothing is read or generated */ \
+    F(U32, look) /* enum msg_look; not 0: DONE says it of the prompt, nothing is read or generated */            \
+    F(U32, add_special) F(U32, parse_special) F(U32, with_pieces) /* MSG_LOOK_TOKENS: as engine_tokenize(); DONE.ends */ \
     F(U32, logprobs) /* 0: none are wanted; else 1 + the alternatives of each token (token_probs.h) */       \
     F(BYTES, logit_bias) /* token_probs.h */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
@@ -118,7 +119,8 @@ struct msg_strings {       /* a list of byte strings */
     F(U32, prompt_tokens) F(U32, cached_tokens) F(U32, prefill_tokens) F(U32, generated_tokens)              \
     F(I64, restore_ns) F(I64, prefill_ns) F(I64, first_token_ns) F(I64, decode_ns)                           \
     F(U32, decode_tokens) F(STR, first_logits_xxh3) F(STR, kv_xxh3) F(U32, decoded_tokens)                   \
-    F(U32, stop) /* the number of the stop string that ended it, from 1 in SUBMIT's order; 0: none of them */
+    F(U32, stop) /* the number of the stop string that ended it, from 1 in SUBMIT's order; 0: none of them */ \
+    F(TOKENS, ids) F(BYTES, text) F(TOKENS, ends) /* what SUBMIT.look asks for; ends: of each token's piece in text */
 #define MSG_FAILED(F) F(U64, request) F(U32, err) F(STR, text) F(STR, param)
 #define MSG_PARKED(F) F(U64, request)
 #define MSG_REPLY(F) F(U64, op) F(U32, err) F(STR, text) F(BYTES, json)
@@ -141,6 +143,13 @@ struct msg_strings {       /* a list of byte strings */
 /* clang-format on */
 
 enum msg_kind { MSG_KIND_CHAT = 1, MSG_KIND_TEXT, MSG_KIND_TOKENS };
+enum msg_look {
+    MSG_LOOK_NONE,
+    MSG_LOOK_COUNT,  /* its length as an agent's prompt: DONE.prompt_tokens */
+    MSG_LOOK_TOKENS, /* TEXT -> ids */
+    MSG_LOOK_TEXT,   /* TOKENS -> text */
+    MSG_LOOK_PROMPT  /* CHAT -> text: what the template makes of it */
+};
 enum msg_finish { MSG_FINISH_STOP = 1, MSG_FINISH_LENGTH, MSG_FINISH_TOOL_CALLS };
 enum msg_query_kind {
     MSG_QUERY_AGENTS = 1,   /* agents of a model or of all -> {"agents": [...]} */

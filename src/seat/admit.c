@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "seat/look.h"
 #include "seat/prompt.h"
 #include "seat/room.h"
 
@@ -44,7 +45,7 @@ static uint32_t chains_of_cells(struct room *r, const char *agent, struct prompt
 /* Sampler and replay come after the tokens; then the stream waits for its turn. */
 static void queue(struct room *r, struct stream *t) {
     char why[WHY_BYTES] = "";
-    if (t->req.count_only) {
+    if (t->req.look == MSG_LOOK_COUNT) {
         t->n_prompt = t->n_tokens;
         t->finish = MSG_FINISH_STOP;
         stream_end_done(r, t);
@@ -127,6 +128,10 @@ void admit_submit(struct room *r, struct msg_submit *req) {
     }
     if (req->kind < MSG_KIND_CHAT || req->kind > MSG_KIND_TOKENS) {
         outbox_failed(r->out, req->request, ERR_INVALID, "unknown kind of prompt");
+        return;
+    }
+    if (req->look > MSG_LOOK_COUNT) {
+        look_answer(r, req);
         return;
     }
     uint64_t request = req->request;

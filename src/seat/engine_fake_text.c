@@ -83,7 +83,9 @@ static void put_tool_calls(struct buf *out, const struct json *calls) {
     }
 }
 
-static enum err put_message(struct buf *out, const struct json *message, char *why, size_t why_size) {
+/* open: the answer goes on where it ends. */
+static enum err put_message(struct buf *out, const struct json *message, bool open, char *why,
+                            size_t why_size) {
     const char *role = json_string(json_get(message, "role"), NULL);
     if (!role) {
         snprintf(why, why_size, "a message has no role");
@@ -92,7 +94,7 @@ static enum err put_message(struct buf *out, const struct json *message, char *w
     buf_printf(out, "<|im_start|>%s\n", strcmp(role, "developer") == 0 ? "system" : role);
     put_content(out, json_get(message, "content"));
     put_tool_calls(out, json_get(message, "tool_calls"));
-    buf_puts(out, "<|im_end|>\n");
+    if (!open) buf_puts(out, "<|im_end|>\n");
     return out->error;
 }
 
@@ -104,6 +106,26 @@ static void put_tools(struct buf *out, const struct json *tools) {
         buf_puts(out, "\n");
     }
     buf_puts(out, "<|im_end|>\n");
+}
+
+static bool is_assistant(const struct json *message) {
+    const char *role = json_string(json_get(message, "role"), NULL);
+    return role && strcmp(role, "assistant") == 0;
+}
+
+/* As the real engine does: the last message may be the beginning of the answer. */
+static enum err goes_on(const struct json *messages, bool *ret, char *why, size_t why_size) {
+    size_t n = json_count(messages);
+    *ret = n > 0 && is_assistant(json_at(messages, n - 1));
+    if (*ret && json_count(json_get(json_at(messages, n - 1), "tool_calls")) > 0) {
+        snprintf(why, why_size, "the last message calls tools: their answers must follow");
+        return ERR_INVALID;
+    }
+    if (*ret && n > 1 && is_assistant(json_at(messages, n - 2))) {
+        snprintf(why, why_size, "two messages of the assistant stand at the end");
+        return ERR_INVALID;
+    }
+    return ERR_OK;
 }
 
 struct engine_chat {
@@ -122,10 +144,11 @@ static enum err chat_prompt(struct engine_chat *c, const struct msg_submit *r, c
                             const struct json *tools, char *why, size_t why_size) {
     struct buf out = BUF(PROMPT_BYTES_MAX);
     put_tools(&out, tools);
-    enum err err = ERR_OK;
+    bool open = false;
+    enum err err = goes_on(messages, &open, why, why_size);
     for (size_t i = 0; i < json_count(messages) && err == ERR_OK; i++)
-        err = put_message(&out, json_at(messages, i), why, why_size);
-    buf_puts(&out, "<|im_start|>assistant\n");
+        err = put_message(&out, json_at(messages, i), open && i + 1 == json_count(messages), why, why_size);
+    if (!open) buf_puts(&out, "<|im_start|>assistant\n");
     if (err == ERR_OK) err = out.error;
     c->prompt_size = out.size;
     c->tools = json_count(tools) > 0 && !(r->tool_choice && strcmp(r->tool_choice, "none") == 0);

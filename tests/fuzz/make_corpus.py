@@ -81,7 +81,8 @@ def requests():
             "chat": (0, chat % ""), "tools": (0, chat % tools), "all": (0, chat % rest), "called": (0, called), "no_messages": (0, "{}"),
             "wrong": (0, '{"messages":"x"}'), "text": (1, '{"prompt":"x","max_tokens":3,"logprobs":5,"logit_bias":{}}'), "tokens": (1, '{"prompt":[1,2,3]}'),
             "texts": (1, '{"prompt":["x"]}'), "swap": (2, '{"model":"b","drain_timeout_s":3,"on_deadline":"park","wait":false,"hold_s":1}'),
-            "offload": (3, "{}"), "fault": (4, '{"name":"kv_flip","times":1,"arg":5}')}.items():
+            "offload": (3, "{}"), "tokenize": (7, '{"content":"a<|im_end|>\\u0000","add_special":true,"parse_special":false,"with_pieces":true,"model":"a"}'),
+            "detokenize": (8, '{"tokens":[1,2,319]}'), "template": (9, called[:-1] + ',"add_generation_prompt":true}'), "fault": (4, '{"name":"kv_flip","times":1,"arg":5}')}.items():
         put("requests", name, bytes([route]) + body.encode())
 
 

@@ -13,7 +13,8 @@ from raw_http import HOST, ask, get, post, read_answer
 KINDS = {"hot"} if BUILD.name not in ("asan", "tsan") else {"hot", "process"}  # a sanitizer may keep too much memory
 CHAT = {"messages": [{"role": "user", "content": "[[say:hi]]"}]}
 ROUTES = {
-    "/v1/chat/completions": "POST", "/v1/completions": "POST", "/v1/models": "GET", "/v1/models/a": "GET", "/health": "GET",
+    "/v1/chat/completions": "POST", "/v1/completions": "POST", "/tokenize": "POST", "/detokenize": "POST", "/apply-template": "POST",
+    "/v1/models": "GET", "/v1/models/a": "GET", "/health": "GET",
     "/health/live": "GET", "/health/ready": "GET", "/metrics": "GET", "/admin/models/swap": "POST", "/admin/models/offload": "POST",
     "/admin/models/current": "GET", "/admin/models/available": "GET", "/admin/swap": "GET", "/admin/events": "GET", "/admin/ps": "GET",
     "/admin/agents": "GET", "/admin/agents/ann": "GET, DELETE", "/admin/agents/ann/pin": "POST", "/admin/agents/ann/unpin": "POST",

@@ -258,6 +258,29 @@ def test_g2_content_parts_and_roles(server):
             "prompt_tokens"]
 
 
+def test_g2_a_prefilled_answer_goes_on(server):
+    s = server(model="a")
+    question = {"role": "user", "content": "[[say: and so on]]"}
+    begun = [question, {"role": "assistant", "content": "I begin"}]
+    answer = s.chat("a", begun)
+    assert answer["choices"][0]["message"]["content"] == " and so on" and answer["choices"][0]["finish_reason"] == "stop"
+    stream = s.stream("a", begun).read_all()
+    assert stream.text == " and so on" and stream.usage["prompt_tokens"] == answer["usage"]["prompt_tokens"]
+    prompt = s.post("/apply-template", {"messages": begun}).ok()["prompt"]
+    assert prompt == "<|im_start|>user\n[[say: and so on]]<|im_end|>\n<|im_start|>assistant\nI begin"
+    assert answer["usage"]["prompt_tokens"] == len(prompt.replace("<|im_start|>", "s").replace("<|im_end|>", "e"))
+    parts = [question, {"role": "assistant", "content": [{"type": "text", "text": "I begin"}]}]
+    assert s.post("/apply-template", {"messages": parts}).ok()["prompt"] == prompt
+    assert "I begin<|im_end|>" in s.post("/apply-template", {"messages": [*begun, {"role": "user", "content": "x"}]}).ok()["prompt"]
+    anthropic = s.post("/v1/messages", {"model": "a", "max_tokens": 100, "temperature": 0, "messages": begun}).ok()
+    assert anthropic["content"] == [{"type": "text", "text": " and so on"}]
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    for bad, word in (([*begun, {"role": "assistant", "content": "and"}], "two messages"),
+                      ([question, {"role": "assistant", "content": None, "tool_calls": [call]}], "calls tools")):
+        r = s.post(CHAT, {"messages": bad})
+        assert r.status == 400 and word in r.json()["error"]["message"], r.body
+
+
 def test_g2_reasoning_stands_beside_the_content(server):
     s = server(model="a")
     message = s.chat("a", "[[think:let me see]][[say:done]]")["choices"][0]["message"]

@@ -64,6 +64,23 @@ def test_g1_content_parts_and_developer_role(client):
     assert answer.choices[0].message.content
 
 
+def test_g1_a_prefilled_answer_goes_on(client):
+    """Only what comes after it; and what comes is what the model itself would have gone on with."""
+    ask = {"model": SMOL, "messages": [{"role": "user", "content": "Count from one to five."}], "temperature": 0, "max_tokens": 30}
+    whole = client.chat.completions.create(**ask).choices[0].message.content
+    cut = whole.index(" ", len(whole) // 3)
+    begun = {**ask, "messages": [*ask["messages"], {"role": "assistant", "content": whole[:cut]}]}
+    rest = client.chat.completions.create(**begun)
+    text = rest.choices[0].message.content
+    assert len(text) > 10 and whole[cut:].startswith(text[:len(whole) - cut]) or text.startswith(whole[cut:]), (whole, text)
+    assert rest.usage.prompt_tokens_details.cached_tokens > 0
+    stream = client.chat.completions.create(**begun, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in stream) == text
+    twice = {**begun, "messages": [*begun["messages"], {"role": "assistant", "content": "and"}]}
+    with pytest.raises(openai.BadRequestError, match="two messages of the assistant"):
+        client.chat.completions.create(**twice)
+
+
 def test_g1_errors_in_the_clients_own_classes(client, running):
     hello = [{"role": "user", "content": "Hello"}]
     with pytest.raises(openai.NotFoundError) as e:

@@ -274,7 +274,7 @@ START_TEST(what_is_read_is_what_was_sent) {
         "{\"type\":\"object\"},\"strict\":false}}]");
     ck_assert_str_eq(s->tool_choice, "f");
     ck_assert_uint_eq(s->parallel_tool_calls, 0);
-    ck_assert_uint_eq(s->count_only, 0);
+    ck_assert_uint_eq(s->look, MSG_LOOK_NONE);
     ck_assert_uint_eq(s->kind, MSG_KIND_CHAT);
     api_parsed_free(&p);
     p = read_with(ANTHROPIC_MESSAGES, "");
@@ -301,7 +301,7 @@ END_TEST
 START_TEST(a_count_counts) {
     struct api_parsed p = read_with(ANTHROPIC_COUNT, "\"tools\":[" TOOL "],\"max_tokens\":5,\"stream\":true");
     ck_assert_msg(p.request, "%s", p.error.text);
-    ck_assert_uint_eq(p.request->submit.count_only, 1);
+    ck_assert_uint_eq(p.request->submit.look, MSG_LOOK_COUNT);
     ck_assert(p.plan.kind == ANSWER_COUNT && !p.plan.stream && !p.request->stream);
     ck_assert(in_ignored(&p, "max_tokens, stream"));
     api_parsed_free(&p);

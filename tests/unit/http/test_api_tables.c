@@ -4,6 +4,7 @@
 
 #include "check_run.h"
 #include "http/api_anthropic.h"
+#include "http/api_llama.h"
 #include "http/api_openai.h"
 
 static const char *document(void) {
@@ -56,6 +57,12 @@ START_TEST(the_document_says_the_same) {
     check("\n## POST /v1/messages\n", params, n);
     params = anthropic_params(ANTHROPIC_COUNT, &n);
     check("\n### POST /v1/messages/count_tokens\n", params, n);
+    params = llama_params(LLAMA_TOKENIZE, &n);
+    check("\n## POST /tokenize\n", params, n);
+    params = llama_params(LLAMA_DETOKENIZE, &n);
+    check("\n## POST /detokenize\n", params, n);
+    params = llama_params(LLAMA_TEMPLATE, &n);
+    check("\n## POST /apply-template\n", params, n);
 }
 END_TEST
 

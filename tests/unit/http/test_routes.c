@@ -162,12 +162,17 @@ START_TEST(errors_have_the_types_of_their_api) {
     }
     static const char *const anthropic[] = {"/v1/messages", "/v1/messages/count_tokens",
                                             "/v1/messages/batches"},
-                             *const others[] = {"/v1/messages2", "/v1/models", "/v1/message", "/"};
-    for (size_t i = 0; i < ARRAY_LEN(anthropic); i++)
-        ck_assert_int_eq(route_error_shape(anthropic[i]), ERROR_ANTHROPIC);
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        ck_assert_int_eq(route_error_shape(others[i]), ERROR_OPENAI);
-    ck_assert_int_eq(route_error_shape(NULL), ERROR_OPENAI);
+                             *const others[] = {"/v1/messages2", "/v1/modelsx", "/v1/message", "/"};
+    for (int versioned = 0; versioned < 2; versioned++) {
+        for (size_t i = 0; i < ARRAY_LEN(anthropic); i++)
+            ck_assert_int_eq(route_error_shape(anthropic[i], versioned), ERROR_ANTHROPIC);
+        for (size_t i = 0; i < ARRAY_LEN(others); i++)
+            ck_assert_int_eq(route_error_shape(others[i], versioned), ERROR_OPENAI);
+        enum error_shape shared = versioned ? ERROR_ANTHROPIC : ERROR_OPENAI; /* of a path that both have */
+        ck_assert_int_eq(route_error_shape("/v1/models", versioned), shared);
+        ck_assert_int_eq(route_error_shape("/v1/models/a", versioned), shared);
+        ck_assert_int_eq(route_error_shape(NULL, versioned), ERROR_OPENAI);
+    }
 }
 END_TEST
 
@@ -235,19 +240,19 @@ END_TEST
 START_TEST(admin_paths) {
     struct api_parsed p;
     struct route_match m = route_find("GET", "/v1/models/a%20b", false);
-    api_admin_make(&m, "api-version=1", &p);
+    api_admin_make(&m, "api-version=1", false, &p);
     ck_assert_str_eq(p.request->model, "a b");
     ck_assert_int_eq(p.request->verb, REQUEST_MODELS);
     api_parsed_free(&p);
     m = route_find("GET", "/admin/agents", false);
-    api_admin_make(&m, "model=a%2fb", &p);
+    api_admin_make(&m, "model=a%2fb", false, &p);
     ck_assert_str_eq(p.request->model, "a/b");
     ck_assert_int_eq(p.request->query, MSG_QUERY_AGENTS);
     api_parsed_free(&p);
     static const char *const bad[] = {"modle=x", "model=", "model=%zz", "model=a&x=1"};
     m = route_find("DELETE", "/admin/cache", false);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        api_admin_make(&m, bad[i], &p);
+        api_admin_make(&m, bad[i], false, &p);
         ck_assert_msg(p.error.err == ERR_INVALID && !p.request, "%s", bad[i]);
         api_parsed_free(&p);
     }
@@ -255,8 +260,40 @@ START_TEST(admin_paths) {
                                         "/admin/agents/a%00", "/admin/agents/a%0ab"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         m = route_find("GET", paths[i], false);
-        api_admin_make(&m, NULL, &p);
+        api_admin_make(&m, NULL, false, &p);
         ck_assert_msg(p.error.err == ERR_INVALID && !p.request, "%s", paths[i]);
+        api_parsed_free(&p);
+    }
+    ck_assert_int_eq(mem_live_count(), 0);
+}
+END_TEST
+
+START_TEST(pages_of_models) {
+    struct api_parsed p;
+    struct route_match m = route_find("GET", "/v1/models", false);
+    api_admin_make(&m, NULL, true, &p);
+    ck_assert(p.request->anthropic && p.request->limit == 20 && !p.request->after_id &&
+              !p.request->before_id);
+    api_parsed_free(&p);
+    api_admin_make(&m, "beta=true&limit=1000&after_id=a%20b&&x", true, &p);
+    ck_assert_uint_eq(p.request->limit, 1000);
+    ck_assert_str_eq(p.request->after_id, "a b");
+    api_parsed_free(&p);
+    api_admin_make(&m, "limit=x&before_id=a&after_id=b", false, &p); /* OpenAI's path takes anything */
+    ck_assert(!p.request->anthropic && !p.request->before_id);
+    api_parsed_free(&p);
+    static const char *const bad[][2] = {{"limit=0", "limit"},
+                                         {"limit=1001", "limit"},
+                                         {"limit=", "limit"},
+                                         {"limit=-1", "limit"},
+                                         {"limit=99999999999999999999", "limit"},
+                                         {"limit=1x", "limit"},
+                                         {"after_id=%zz", "after_id"},
+                                         {"after_id=a&before_id=b", "before_id"}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        api_admin_make(&m, bad[i][0], true, &p);
+        ck_assert_msg(p.error.err == ERR_INVALID && !p.request, "%s", bad[i][0]);
+        ck_assert_str_eq(p.error.param, bad[i][1]);
         api_parsed_free(&p);
     }
     ck_assert_int_eq(mem_live_count(), 0);
@@ -276,6 +313,7 @@ int main(void) {
     tcase_add_test(t, swap_bodies);
     tcase_add_test(t, fault_bodies);
     tcase_add_test(t, admin_paths);
+    tcase_add_test(t, pages_of_models);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -27,8 +27,10 @@ struct answer {                               /* what one request got */
     int32_t tokens[8192], shown[16384];
     uint32_t n_tokens, n_shown, shown_after[8192]; /* by token: how much of shown had come with it */
     bool started, parked, failed, ended;
-    struct msg_tokens prompt_ids; /* of STARTED; owned */
-    struct msg_done done;         /* its strings are copied below */
+    struct msg_tokens prompt_ids;          /* of STARTED; owned */
+    struct msg_tokens look_ids, look_ends; /* of DONE; owned, as its text */
+    struct msg_bytes look_text;
+    struct msg_done done; /* its strings are copied below */
     char logits[20], kv[20], error[512], param[64];
     enum err err;
 };
@@ -95,6 +97,11 @@ static inline void answer_add(struct client *c, struct msg *m, struct answer *a)
     }
     if (m->type == MSG_TYPE_DONE) {
         ck_assert(!a->ended);
+        a->look_ids = m->done.ids;
+        a->look_ends = m->done.ends;
+        a->look_text = m->done.text;
+        m->done.ids = m->done.ends = (struct msg_tokens){0};
+        m->done.text = (struct msg_bytes){0};
         a->done = m->done;
         snprintf(a->logits, sizeof a->logits, "%s", m->done.first_logits_xxh3);
         snprintf(a->kv, sizeof a->kv, "%s", m->done.kv_xxh3);
@@ -213,6 +220,9 @@ static inline int client_status(struct client *c) {
         buf_free(&c->answers[i]->text), buf_free(&c->answers[i]->reasoning), buf_free(&c->answers[i]->tools);
         buf_free(&c->answers[i]->probs);
         mem_free(c->answers[i]->prompt_ids.ids);
+        mem_free(c->answers[i]->look_ids.ids);
+        mem_free(c->answers[i]->look_ends.ids);
+        mem_free(c->answers[i]->look_text.data);
         free(c->answers[i]);
     }
     free(c);

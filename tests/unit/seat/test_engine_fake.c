@@ -401,14 +401,41 @@ START_TEST(test_chat_renders_tools_and_past_calls_as_they_were_said) {
     struct msg_submit s = chat_of(
         "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"Q\"}]},"
         "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"x\",\"type\":\"function\","
-        "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}}]}]");
+        "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 1}\"}}]},"
+        "{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"R\"}]");
     ck_assert_int_eq(engine_chat_render(e, &s, &chat, why, sizeof why), ERR_OK);
     ck_assert_str_eq(engine_chat_prompt(chat, &size),
                      "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<tool_call>\n{\"name\": \"f\", "
                      "\"arguments\": {\"a\": 1}}\n"
-                     "</tool_call><|im_end|>\n<|im_start|>assistant\n");
+                     "</tool_call><|im_end|>\n<|im_start|>tool\nR<|im_end|>\n<|im_start|>assistant\n");
     engine_chat_free(chat);
     mem_free(s.messages.data);
+    engine_free(e);
+}
+END_TEST
+
+#define ASKED "{\"role\":\"user\",\"content\":\"Q\"}"
+#define BEGUN "{\"role\":\"assistant\",\"content\":\"It is\"}"
+#define CALLED                                                                                               \
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":"  \
+    "\"{}\"}}]}"
+
+START_TEST(test_chat_goes_on_where_the_last_message_ends) {
+    struct engine *e = open_model(path_a, KV_Q8_0);
+    struct engine_chat *chat = NULL;
+    size_t size = 0;
+    struct msg_submit s = chat_of("[" ASKED "," BEGUN "]");
+    ck_assert_int_eq(engine_chat_render(e, &s, &chat, why, sizeof why), ERR_OK);
+    ck_assert_str_eq(engine_chat_prompt(chat, &size),
+                     "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nIt is");
+    engine_chat_free(chat);
+    mem_free(s.messages.data);
+    static const char *const refused[] = {"[" ASKED "," BEGUN "," BEGUN "]", "[" ASKED "," CALLED "]"};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        s = chat_of(refused[i]);
+        ck_assert_int_eq(engine_chat_render(e, &s, &chat, why, sizeof why), ERR_INVALID);
+        mem_free(s.messages.data);
+    }
     engine_free(e);
 }
 END_TEST
@@ -487,6 +514,7 @@ int main(void) {
     tcase_add_test(t, test_script_of_an_answer);
     tcase_add_test(t, test_same_seed_same_text_and_replay_goes_on);
     tcase_add_test(t, test_chat_renders_tools_and_past_calls_as_they_were_said);
+    tcase_add_test(t, test_chat_goes_on_where_the_last_message_ends);
     tcase_add_test(t, test_answers_are_parsed_the_same_in_any_pieces);
     tcase_add_test(t, test_no_template_is_said);
     suite_add_tcase(s, t);

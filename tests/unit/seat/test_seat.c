@@ -314,7 +314,7 @@ START_TEST(counting_reads_nothing) {
     client_seat(c, MODEL_C);
     const char *chat = "[{\"role\":\"user\",\"content\":\"How long is this? [[say:so long]]\"}]";
     struct msg m = client_chat("ann", chat, 0);
-    m.submit.count_only = 1;
+    m.submit.look = MSG_LOOK_COUNT;
     struct answer *count = client_ask(c, m), *real = client_ask(c, client_chat("ann", chat, 0));
     ck_assert_uint_gt(count->done.prompt_tokens, 0);
     ck_assert_uint_eq(count->done.prompt_tokens, real->done.prompt_tokens);
@@ -322,8 +322,50 @@ START_TEST(counting_reads_nothing) {
     ck_assert(!count->started && count->n_tokens == 0 && count->done.decoded_tokens == 0);
     m = client_text("ann", prompt_of("ann", 900),
                     10); /* of a context of 600 tokens: it is counted all the same */
-    m.submit.count_only = 1;
+    m.submit.look = MSG_LOOK_COUNT;
     ck_assert_uint_eq(client_ask(c, m)->done.prompt_tokens, 900);
+    client_stop(c);
+}
+END_TEST
+
+static struct msg look_at(uint32_t look, const char *text, uint32_t pieces) {
+    struct msg m = client_text("ann", text, 0);
+    m.submit.look = look;
+    m.submit.parse_special = 1;
+    m.submit.with_pieces = pieces;
+    return m;
+}
+
+START_TEST(looks_answer_at_once_and_start_nothing) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_C);
+    struct answer *a = client_ask(c, look_at(MSG_LOOK_TOKENS, "h\xc3\xa9<|im_end|>", 1));
+    static const int32_t ids[] = {'h', 0xc3, 0xa9, 257}, ends[] = {1, 2, 3, 13};
+    ck_assert(!a->started && a->n_tokens == 0 && !a->failed);
+    ck_assert_uint_eq(a->look_ids.n, 4);
+    ck_assert_mem_eq(a->look_ids.ids, ids, sizeof ids);
+    ck_assert_uint_eq(a->look_ends.n, 4);
+    ck_assert_mem_eq(a->look_ends.ids, ends, sizeof ends);
+    a = client_ask(c, look_at(MSG_LOOK_TOKENS, "h", 0));
+    ck_assert(a->look_ids.n == 1 && a->look_ends.n == 0 && a->look_text.size == 0);
+    struct msg m = look_at(MSG_LOOK_TEXT, "", 0);
+    int32_t tokens[] = {'h', 257, 0};
+    m.submit.kind = MSG_KIND_TOKENS;
+    m.submit.prompt_ids = (struct msg_tokens){.ids = tokens, .n = 3};
+    a = client_ask(c, m);
+    ck_assert_uint_eq(a->look_text.size, 12);
+    ck_assert_mem_eq(a->look_text.data, "h<|im_end|>", 12); /* and its NUL */
+    tokens[1] = 320;
+    a = client_submit(c, m);
+    client_finish(c, a);
+    ck_assert_int_eq(a->err, ERR_INVALID);
+    ck_assert_str_eq(a->param, "tokens");
+    m = client_chat("ann", "[{\"role\":\"user\",\"content\":\"x\"}]", 0);
+    m.submit.look = MSG_LOOK_PROMPT;
+    a = client_ask(c, m);
+    static const char prompt[] = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n";
+    ck_assert_uint_eq(a->look_text.size, sizeof prompt - 1);
+    ck_assert_mem_eq(a->look_text.data, prompt, sizeof prompt - 1);
     client_stop(c);
 }
 END_TEST
@@ -468,6 +510,8 @@ int main(void) {
                                   a_replay_that_had_ended_is_done,
                                   stops_cut_across_tokens,
                                   counting_reads_nothing,
+                                  looks_answer_at_once_and_start_nothing,
+                                  looks_answer_at_once_and_start_nothing,
                                   a_model_may_be_asked_not_to_think,
                                   too_long_prompts_say_both_numbers,
                                   agents_take_turns_in_a_small_pool,
