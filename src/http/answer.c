@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "http/anthropic_answer.h"
-#include "http/llama_answer.h"
+#include "http/look_answer.h"
 #include "http/openai_answer.h"
 #include "http/sse.h"
 
@@ -46,7 +46,7 @@ void answer_free(struct answer *a) {
 }
 
 enum err answer_take(struct answer *a, const struct reply *r, struct buf *out) {
-    if (is_llama(a->kind)) return r->kind == REPLY_DONE ? llama_answer_put(a->kind, r, out) : ERR_OK;
+    if (is_llama(a->kind)) return r->kind == REPLY_DONE ? look_answer_put(a->kind, r, out) : ERR_OK;
     return a->anthropic ? anthropic_answer_take(a->anthropic, r, out) : openai_answer_take(a->openai, r, out);
 }
 

@@ -1,6 +1,6 @@
 /* answer.h - the answer to a request for text, in the shapes of its API, made from the front's replies. A stream gives bytes with
  * every reply, else they are collected and the whole body comes at the end. One door for the server; behind it stand
- * openai_answer.h, anthropic_answer.h and llama_answer.h.
+ * openai_answer.h, anthropic_answer.h and look_answer.h.
  *   NEW -> (ENTERED, WAITING, DELTA)* -> DONE.   Errors are not its business: see http_error.h.
  * Thread: the net thread. */
 #ifndef HOTSEAT_HTTP_ANSWER_H

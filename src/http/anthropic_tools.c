@@ -47,7 +47,7 @@ static bool check_tool(struct api_reader *r, const char *path, const struct json
     api_path(at, "%s.input_schema", path);
     if (!json_get(tool, "input_schema")) return api_fail(r->error, ERR_INVALID, at, "is missing");
     const struct json *schema = json_get(tool, "input_schema");
-    return api_take_object(r, at, schema) && (!is_strict || api_schema_is_held(r, at, schema));
+    return api_take_object(r, at, schema) && api_schema_is_cheap(r, at, schema);
 }
 
 static bool write_tool(struct api_reader *r, struct json_out *w, const char *path, const struct json *tool) {

@@ -95,18 +95,29 @@ bool api_keep(struct api_reader *r, struct buf *b, struct msg_bytes *ret) {
     return true;
 }
 
-static void schema_ignored(void *ctx, const char *place) {
-    api_ignored(ctx, place);
-}
-
-static void schema_refused(void *ctx, const char *place) {
+static void schema_refused(void *ctx, const char *place, bool costly) {
     struct api_reader *r = ctx;
-    (void)api_fail(r->error, ERR_UNSUPPORTED, place,
-                   "can't be guaranteed here; leave it out, or ask without strict, and it is passed over");
+    if (costly)
+        (void)api_fail(r->error, ERR_INVALID, place, "names a type twice, or its references lead too far");
+    else
+        (void)api_fail(r->error, ERR_UNSUPPORTED, place,
+                       "can't be guaranteed here; leave it out, or strict, where that is a choice");
 }
 
-bool api_schema_is_held(struct api_reader *r, const char *path, const struct json *schema) {
-    json_schema_unheld(schema, path, schema_refused, r);
+static void schema_ignored(void *ctx, const char *place, bool costly) {
+    struct api_reader *r = ctx;
+    if (costly)
+        schema_refused(ctx, place, true);
+    else
+        api_ignored(r, place);
+}
+
+static void schema_passed(void *ctx, const char *place, bool costly) {
+    if (costly) schema_refused(ctx, place, true);
+}
+
+bool api_schema_is_cheap(struct api_reader *r, const char *path, const struct json *schema) {
+    json_schema_unheld(schema, path, schema_passed, r);
     return !r->error->err;
 }
 
@@ -115,8 +126,8 @@ bool api_keep_schema(struct api_reader *r, const char *path, const struct json *
     if (json_type(schema) != JSON_OBJECT)
         return api_fail(r->error, ERR_INVALID, path, "must be an object (a JSON schema), not %s",
                         json_type_name(json_type(schema)));
-    if (strict && !api_schema_is_held(r, path, schema)) return false;
-    if (!strict) json_schema_unheld(schema, path, schema_ignored, r);
+    json_schema_unheld(schema, path, strict ? schema_refused : schema_ignored, r);
+    if (r->error->err) return false;
     if (json_dump(schema, &b) != ERR_OK) return api_no_memory(r, path);
     return api_keep(r, &b, &r->request->submit.json_schema);
 }

@@ -69,8 +69,8 @@ bool api_keep(struct api_reader *r, struct buf *b, struct msg_bytes *ret);
 /* The schema that the answer must match. What no grammar can hold of it (json_schema.h) is an error at its place when strict, else
  * ignored by name. */
 bool api_keep_schema(struct api_reader *r, const char *path, const struct json *schema, bool strict);
-/* False with the error set: no grammar can hold all of it. */
-bool api_schema_is_held(struct api_reader *r, const char *path, const struct json *schema);
+/* False with the error set: the engine can't be given it (json_schema.h, costly). */
+bool api_schema_is_cheap(struct api_reader *r, const char *path, const struct json *schema);
 
 /* An agent's id; an empty text is no name. */
 bool api_take_agent(struct api_reader *r, const char *path, const struct json *v, char **ret);

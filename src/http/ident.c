@@ -48,7 +48,7 @@ void ident_request_make(char out[REQUEST_ID_BYTES_MAX + 1]) {
     snprintf(out, REQUEST_ID_BYTES_MAX + 1, "req-%016llx", (unsigned long long)n);
 }
 
-#define NAME_BYTES_MAX 64 /* of one name in a header's list */
+#define NAME_BYTES_MAX 160 /* of one name in a header's list */
 
 void ident_header_list_add(struct buf *list, const char *name, size_t size_bytes) {
     if (list->size >= 3 && memcmp(list->data + list->size - 3, "...", 3) == 0) return;

@@ -2,11 +2,16 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/attr.h"
 #include "http/api.h"
 
+#define TYPE_NAMES 7
+#define COUNT_MAX 2000       /* of the engine's grammar: beyond it there is no limit */
+#define PATTERN_DEPTH_MAX 50 /* half of the converter's */
+#define ONE_SIDED_MAX 99     /* a larger bound that stands alone is converted wrongly where a digit is 0 */
 #define WHOLE_NUMBER_MAX 9007199254740992.0 /* 2^53: up to there bounds are exact in every reader */
 
 enum { NUL = 1, BOOLEAN = 2, NUMBER = 4, STRING = 8, ARRAY = 16, OBJECT = 32, ANY = 63 };
@@ -19,6 +24,7 @@ struct assertion {
 static const struct assertion ASSERTIONS[] = {
     {"$ref", ANY},
     {"$dynamicRef", ANY},
+    {"$recursiveRef", ANY},
     {"type", ANY},
     {"const", ANY},
     {"enum", ANY},
@@ -62,7 +68,7 @@ struct walk {
     void *ctx;
     const struct json *targets[JSON_SCHEMA_REFS_MAX]; /* of references, in the order they were met */
     const char *names[JSON_SCHEMA_REFS_MAX];
-    uint32_t n;
+    uint32_t n, n_nodes;
 };
 
 static void node(struct walk *w, const struct json *v, const char *place);
@@ -70,7 +76,7 @@ static void node(struct walk *w, const struct json *v, const char *place);
 static void found(struct walk *w, const char *place, const char *keyword) {
     char at[API_PATH_BYTES];
     api_path(at, "%s.%s", place, keyword);
-    w->found(w->ctx, at);
+    w->found(w->ctx, at, false);
 }
 
 static bool is_one_of(const char *s, const char *const *list) {
@@ -126,18 +132,39 @@ static const struct json *resolve(const struct json *root, const char *ref) {
     return v;
 }
 
+/* The converter's rule for a reference: whatever is no letter, digit or '-' becomes one '-'. False: longer than we look. */
+static bool rule_of(const char *name, char out[API_PATH_BYTES]) {
+    size_t n = 0;
+    for (; *name && n + 1 < API_PATH_BYTES; name++) {
+        bool plain = *name == '-' || (*name >= '0' && *name <= '9') || (*name >= 'a' && *name <= 'z') ||
+                     (*name >= 'A' && *name <= 'Z');
+        if (plain || n == 0 || out[n - 1] != '-') out[n++] = plain ? *name : '-';
+    }
+    out[n] = 0;
+    return *name == 0;
+}
+
+/* One rule for both, or one of them is named like a rule within the other: the first stands for both. */
+static bool rules_meet(const char *a, const char *b) {
+    char x[API_PATH_BYTES], y[API_PATH_BYTES];
+    if (!rule_of(a, x) || !rule_of(b, y)) return true;
+    size_t n = strlen(x) < strlen(y) ? strlen(x) : strlen(y);
+    return strncmp(x, y, n) == 0 && (x[n] == 0 || x[n] == '-') && (y[n] == 0 || y[n] == '-');
+}
+
 /* A target is walked once, after the schema that led to it: schemas may refer to themselves. */
 static void reference(struct walk *w, const struct json *v, const char *place) {
     const char *ref = json_string(json_get(v, "$ref"), NULL);
     others(w, v, place, ANY, HELD("$ref"));
     const struct json *target = ref ? resolve(w->root, ref) : NULL;
-    if (!target || target == w->root) return;
-    for (uint32_t i = 0; i < w->n; i++)
-        if (w->targets[i] == target) return;
-    if (w->n == JSON_SCHEMA_REFS_MAX) {
-        found(w, place, "$ref");
-        return;
+    bool meets = !target || target == w->root, known = meets;
+    for (uint32_t i = 0; i < w->n; i++) {
+        bool same = w->targets[i] == target && strcmp(w->names[i], ref + 2) == 0;
+        meets = meets || (!same && rules_meet(w->names[i], ref + 2));
+        known = known || w->targets[i] == target;
     }
+    if (meets || (!known && w->n == JSON_SCHEMA_REFS_MAX)) found(w, place, "$ref");
+    if (known || w->n == JSON_SCHEMA_REFS_MAX) return;
     w->targets[w->n] = target;
     w->names[w->n++] = ref + 2;
 }
@@ -159,9 +186,9 @@ static int types_of_value(const struct json *v) {
 }
 
 static int types_of_name(const char *type) {
-    static const struct assertion NAMES[] = {{"null", NUL},       {"boolean", BOOLEAN}, {"number", NUMBER},
-                                             {"integer", NUMBER}, {"string", STRING},   {"array", ARRAY},
-                                             {"object", OBJECT}};
+    static const struct assertion NAMES[TYPE_NAMES] = {
+        {"null", NUL},      {"boolean", BOOLEAN}, {"number", NUMBER}, {"integer", NUMBER},
+        {"string", STRING}, {"array", ARRAY},     {"object", OBJECT}};
     for (size_t i = 0; type && i < ARRAY_LEN(NAMES); i++)
         if (strcmp(type, NAMES[i].keyword) == 0) return NAMES[i].types;
     return ANY;
@@ -204,48 +231,81 @@ static bool is_plain(unsigned char c) {
     return c >= 0x20 && c != '"' && c != '\\' && c < 0x7f;
 }
 
-/* A class of characters from after its '['; NULL: it may take one that JSON writes with an escape, or is written with one itself. */
+/* A class of characters, from behind its '[' to behind its ']'. NULL: it may take one that JSON writes with an escape, or is written
+ * in a way that the converter reads otherwise. */
 static const char *plain_class(const char *p) {
-    if (*p == '^') return NULL;
+    const char *begin = p;
+    if (*p == '^' || *p == ']') return NULL;
     for (; *p && *p != ']'; p++) {
-        if (!is_plain((unsigned char)*p)) return NULL;
-        if (*p != '-' || p[1] == ']' || p[-1] == '[') continue;
+        if (!is_plain((unsigned char)*p) || *p == '[') return NULL;
+        if (*p != '-' || p == begin || p[1] == ']') continue;
         for (int c = p[-1]; c <= p[1]; c++)
             if (!is_plain((unsigned char)c)) return NULL;
     }
     return *p == ']' ? p + 1 : NULL;
 }
 
-/* The converter puts a pattern's characters between the quotes as they are: held is one that is anchored at both ends and can take
- * only characters that JSON writes as they are. */
+/* "3}", "3,}" or "3,5}", from behind the '{' to behind the '}'; NULL: anything else. */
+static const char *plain_counts(const char *p) {
+    for (int i = 0; i < 2; i++) {
+        size_t n = strspn(p, "0123456789");
+        if (n > 4 || (n == 0 && i == 0)) return NULL;
+        if (n > 0 && strtol(p, NULL, 10) > COUNT_MAX) return NULL;
+        p += n;
+        if (*p == '}') return p + 1;
+        if (*p++ != ',') return NULL;
+    }
+    return NULL;
+}
+
+/* The converter puts a pattern's characters between the quotes as they are, takes any string for what it does not know, and lets a
+ * quantifier behind an escaped character repeat the letters before it as well. Held is what is anchored at both ends, takes only
+ * characters that JSON writes as they are, and reads the same to it as to everybody. */
 static bool is_plain_pattern(const char *p) {
+    enum { NOTHING, LETTER, ESCAPED, ESCAPED_LATER, ITEM, REPEATED } last = NOTHING;
     int depth = 0;
     if (*p++ != '^') return false;
-    while (*p) {
-        if (*p == '$') return p[1] == 0 && depth == 0;
-        if (*p == '[') {
-            if (!(p = plain_class(p + 1))) return false;
-            continue;
-        }
-        if (*p == '\\' && (!*++p || !strchr(".[]()|{}*+?$^", *p)))
-            return false;
-        else if (p[-1] == '\\' || (is_plain((unsigned char)*p) && !strchr(".^", *p))) {
-            depth += p[-1] != '\\' && *p == '(';
-            depth -= p[-1] != '\\' && *p == ')';
-            if (*p == '|' && p[-1] != '\\' && depth == 0) return false; /* binds looser than the anchors */
-            if (*p == '(' && p[-1] != '\\' && p[1] == '?' && p[2] != ':') return false;
+    while (*p && *p != '$') {
+        char c = *p++;
+        if (c == '(') {
+            if (*p == '?' && p[1] != ':') return false;
+            if (*p == '?') p += 2;
+            if (++depth > PATTERN_DEPTH_MAX) return false;
+            last = NOTHING;
+        } else if (c == ')') {
+            if (--depth < 0) return false;
+            last = ITEM;
+        } else if (c == '|') {
+            if (depth == 0) return false; /* binds looser than the anchors */
+            last = NOTHING;
+        } else if (c == '[') {
+            if (!(p = plain_class(p))) return false;
+            last = ITEM;
+        } else if (strchr("*+?{", c)) {
+            if (last != LETTER && last != ESCAPED && last != ITEM) return false;
+            if (c == '{' && !(p = plain_counts(p))) return false;
+            last = REPEATED;
+        } else if (c == '\\') {
+            if (!*p || !strchr(".[]()|{}*+?$^", *p++)) return false;
+            last = last == LETTER || last == ESCAPED || last == ESCAPED_LATER ? ESCAPED_LATER : ESCAPED;
         } else {
-            return false;
+            if (!is_plain((unsigned char)c) || strchr(".^]}", c)) return false;
+            last = LETTER;
         }
-        p++;
     }
-    return false;
+    return depth == 0 && *p == '$' && p[1] == 0;
 }
 
 static bool is_held_format(const struct json *v) {
     const char *format = json_string(json_get(v, "format"), NULL);
     return format && is_one_of(format, HELD("date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3",
                                             "uuid4", "uuid5"));
+}
+
+static void counts(struct walk *w, const struct json *v, const char *place, const char *low,
+                   const char *high) {
+    if (json_int(json_get(v, low), 0) > COUNT_MAX) found(w, place, low);
+    if (json_int(json_get(v, high), 0) > COUNT_MAX) found(w, place, high);
 }
 
 static void string(struct walk *w, const struct json *v, const char *place) {
@@ -257,22 +317,28 @@ static void string(struct walk *w, const struct json *v, const char *place) {
     } else if (is_held_format(v)) {
         others(w, v, place, STRING, HELD("type", "pattern"));
     } else {
+        counts(w, v, place, "minLength", "maxLength");
         others(w, v, place, STRING, HELD("type", "minLength", "maxLength"));
     }
 }
 
 /* ---- numbers ---- */
 
+/* Both bounds of integers are held. One that stands alone: a small minimum, and a maximum that is not negative. */
 static void integer(struct walk *w, const struct json *v, const char *place) {
     static const char *const BOUNDS[][2] = {{"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}};
+    const char *given[2] = {NULL, NULL};
     for (size_t i = 0; i < ARRAY_LEN(BOUNDS); i++) {
-        bool both = json_get(v, BOUNDS[i][0]) && json_get(v, BOUNDS[i][1]);
-        if (both) found(w, place, BOUNDS[i][1]); /* only the first is looked at */
-        for (int k = 0; k < 2; k++) {
-            const struct json *bound = json_get(v, BOUNDS[i][k]);
-            if (bound && fabs(json_number(bound, 0)) > WHOLE_NUMBER_MAX) found(w, place, BOUNDS[i][k]);
-        }
+        const char *first = BOUNDS[i][0], *second = BOUNDS[i][1];
+        if (json_get(v, first) && json_get(v, second)) found(w, place, second); /* it is not looked at */
+        given[i] = json_get(v, first) ? first : json_get(v, second) ? second : NULL;
+        if (!given[i]) continue;
+        double bound = json_number(json_get(v, given[i]), 0);
+        if (fabs(bound) > WHOLE_NUMBER_MAX) found(w, place, given[i]);
     }
+    if (given[0] && !given[1] && fabs(json_number(json_get(v, given[0]), 0)) >= ONE_SIDED_MAX)
+        found(w, place, given[0]);
+    if (given[1] && !given[0] && json_number(json_get(v, given[1]), 0) < 1) found(w, place, given[1]);
     others(w, v, place, NUMBER, HELD("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"));
 }
 
@@ -285,6 +351,7 @@ static void array(struct walk *w, const struct json *v, const char *place) {
     if (json_type(items) != JSON_ARRAY) {
         api_path(at, "%s.%s", place, key);
         node(w, items, at);
+        counts(w, v, place, "minItems", "maxItems");
         others(w, v, place, ARRAY, HELD("type", key, "minItems", "maxItems"));
         return;
     }
@@ -306,6 +373,15 @@ static bool has_properties(const struct json *v) {
     return json_get(v, "properties") || (additional && !json_bool(additional, false));
 }
 
+/* The converter takes the rule of such a property for another one: the object's own, or one of its helpers. */
+static bool is_taken_rule(const char *name) {
+    char rule[API_PATH_BYTES];
+    if (!name[0] || !rule_of(name, rule)) return true;
+    return strcmp(rule, name) != 0 &&
+           is_one_of(rule, HELD("date-time", "date-string", "time-string", "date-time-string", "decimal-part",
+                                "integral-part"));
+}
+
 static void object(struct walk *w, const struct json *v, const char *place) {
     char at[API_PATH_BYTES];
     const struct json *properties = json_get(v, "properties"), *required = json_get(v, "required");
@@ -314,13 +390,17 @@ static void object(struct walk *w, const struct json *v, const char *place) {
     const char *name;
     while (json_next(properties, &iter, &name, &property)) {
         api_path(at, "%s.properties.%.60s", place, name);
-        if (!name[0]) w->found(w->ctx, at); /* the converter takes its rule for that of the object */
+        if (is_taken_rule(name)) w->found(w->ctx, at, false);
         node(w, property, at);
     }
     if (json_type(additional) == JSON_OBJECT) {
         api_path(at, "%s.additionalProperties", place);
         node(w, additional, at);
     }
+    if (additional && json_count(properties) > 0 && json_bool(additional, true))
+        found(
+            w, place,
+            "additionalProperties"); /* its names could be written as no JSON, or as one of the properties */
     for (size_t i = 0; i < json_count(required); i++) {
         const char *needed = json_string(json_at(required, i), NULL);
         if (needed && !json_get(properties, needed)) {
@@ -331,21 +411,23 @@ static void object(struct walk *w, const struct json *v, const char *place) {
     others(w, v, place, OBJECT, HELD("type", "properties", "required", "additionalProperties"));
 }
 
-/* Of several the converter builds one object, without looking at more than their properties. One is that one: an object with
- * properties, or values. */
+/* Of several the converter builds one object, without looking at more than their properties. One object with properties is held. */
 static void all_of(struct walk *w, const struct json *v, const char *place) {
     char at[API_PATH_BYTES];
     const struct json *all = json_get(v, "allOf"), *one = json_at(all, 0);
-    const char *ref = json_string(json_get(one, "$ref"), NULL);
-    const struct json *target = ref ? resolve(w->root, ref) : one;
-    bool is_held = json_count(all) == 1 && target && !json_get(target, "$ref") &&
-                   !json_get(target, "oneOf") && !json_get(target, "anyOf") &&
-                   json_type(json_get(target, "type")) != JSON_ARRAY && !json_get(target, "const") &&
-                   (json_count(json_get(target, "properties")) > 0 || json_get(target, "enum"));
-    if (!is_held) found(w, place, "allOf");
+    const char *ref = json_string(json_get(one, "$ref"), NULL),
+               *outer = json_string(json_get(v, "type"), NULL);
+    const struct json *target = ref ? resolve(w->root, ref) : one, *type = json_get(target, "type");
+    bool is_held = json_count(all) == 1 && json_count(json_get(target, "properties")) > 0 &&
+                   (!type || json_string(type, NULL)) && (!outer || strcmp(outer, "object") == 0);
+    if (is_held && type) is_held = strcmp(json_string(type, NULL), "object") == 0;
+    for (size_t i = 0; is_held && i < 5; i++)
+        is_held = !json_get(target, HELD("$ref", "oneOf", "anyOf", "const", "enum")[i]);
     if (is_held) {
         api_path(at, "%s.allOf[0]", place);
         node(w, one, at);
+    } else {
+        found(w, place, "allOf");
     }
     others(w, v, place, ANY, HELD("type", "allOf"));
 }
@@ -374,9 +456,32 @@ static void typed(struct walk *w, const struct json *v, const char *place, const
     }
 }
 
+/* Each name once: what is below v is walked for one of them only. */
+static void each_type(struct walk *w, const struct json *v, const char *place, const struct json *types) {
+    char at[API_PATH_BYTES];
+    for (size_t i = 0; i < json_count(types); i++) {
+        const char *type = json_string(json_at(types, i), NULL);
+        bool again = false;
+        for (size_t k = 0; type && k < i && !again; k++) {
+            const char *before = json_string(json_at(types, k), NULL);
+            again = before && strcmp(before, type) == 0;
+        }
+        if (again || i == TYPE_NAMES) {
+            api_path(at, "%s.type", place);
+            w->found(w->ctx, at, true);
+            return;
+        }
+        if (type) typed(w, v, place, type);
+    }
+}
+
 static void node(struct walk *w, const struct json *v, const char *place) {
     char at[API_PATH_BYTES];
-    if (json_type(v) != JSON_OBJECT) return;
+    if (json_type(v) != JSON_OBJECT || w->n_nodes > JSON_SCHEMA_NODES_MAX) return;
+    if (++w->n_nodes > JSON_SCHEMA_NODES_MAX) {
+        w->found(w->ctx, place, true);
+        return;
+    }
     if (json_get(v, "$ref")) {
         reference(w, v, place);
         return;
@@ -393,7 +498,7 @@ static void node(struct walk *w, const struct json *v, const char *place) {
     } else if (json_get(v, "const") || json_get(v, "enum")) {
         values(w, v, place, json_get(v, "const") ? "const" : "enum");
     } else if (json_type(type) == JSON_ARRAY) {
-        for (size_t i = 0; i < json_count(type); i++) typed(w, v, place, json_string(json_at(type, i), NULL));
+        each_type(w, v, place, type);
     } else {
         typed(w, v, place, json_string(type, NULL));
     }

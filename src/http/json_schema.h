@@ -10,9 +10,12 @@
 #include "base/json.h"
 
 #define JSON_SCHEMA_REFS_MAX 512 /* different ones that are followed; each further one is named */
+#define JSON_SCHEMA_NODES_MAX 100000
 
-typedef void (*json_schema_found_fn)(void *ctx, const char *place); /* "<path>.properties.age.multipleOf" */
-/* schema: an object. What is no schema at all (a type that is a number ...) is left to the converter's error. */
+/* place: "<path>.properties.age.multipleOf". costly: the converter must not have this schema at all: a list of types that names one
+ * twice (each is converted with all that is below it), or references that lead to more than JSON_SCHEMA_NODES_MAX schemas. */
+typedef void (*json_schema_found_fn)(void *ctx, const char *place, bool costly);
+/* schema: an object. What is no schema (a type that is a number ...) is left to the converter's error. */
 void json_schema_unheld(const struct json *schema, const char *path, json_schema_found_fn found, void *ctx);
 
 #endif

@@ -39,7 +39,7 @@ static bool check_function(struct api_reader *r, const char *path, const struct 
     api_path(at, "%s.strict", path);
     if (api_is_given(strict) && !api_take_bool(r->error, at, strict, &is_strict)) return false;
     api_path(at, "%s.parameters", path);
-    return !is_strict || !api_is_given(parameters) || api_schema_is_held(r, at, parameters);
+    return !api_is_given(parameters) || api_schema_is_cheap(r, at, parameters);
 }
 
 bool openai_read_tools(struct api_reader *r, const char *name, const struct json *v) {

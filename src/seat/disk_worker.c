@@ -327,6 +327,9 @@ static void put(struct disk_worker *w, struct disk_job *job) {
 static void get(struct disk_worker *w, struct disk_job *job) {
     static const uint8_t head[ENGINE_BLOCK_HEAD];
     job->base = spares_take(&w->spares);
+    /* Room for a window part as well: it joins the base part when both are put back. */
+    (void)buf_reserve(&job->base, 2 * sizeof head + job->block.part_bytes);
+    buf_clear(&job->base); /* a size that is not to be had: the file's own will tell */
     buf_put(&job->base, head, sizeof head);
     job->err = job->base.error;
     if (!job->err)

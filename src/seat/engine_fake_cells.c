@@ -236,6 +236,7 @@ enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1,
         seq_digest(e, s, p, false);
     }
     s->n_past = p1;
+    memset(base->data, 0xa5, base->size); /* used up */
     return ERR_OK;
 }
 

@@ -218,8 +218,9 @@ int32_t engine_sampler_pick(struct engine_sampler *s, uint32_t item, int32_t pos
     int32_t token = pick_once(s, logits, u, false);
     if (s->grammar && (token < 0 || !chat_grammar_allows(s->grammar, token)))
         token = pick_once(s, logits, u, true);
-    if (token < 0 && s->ignore_end && s->e->n_end_ids)
-        return s->e->end_ids[0]; /* the grammar is at its end */
+    for (uint32_t i = 0; token < 0 && s->grammar && s->ignore_end && i < s->e->n_end_ids; i++)
+        if (chat_grammar_allows(s->grammar, s->e->end_ids[i]))
+            token = s->e->end_ids[i]; /* nothing else may follow */
     return token;
 }
 

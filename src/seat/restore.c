@@ -43,7 +43,7 @@ static struct stream *find(struct room *r, uint64_t serial, enum stream_state st
 }
 
 /* What was read and planned for an attempt that is over. */
-static void clear(struct room *r, struct stream *t) {
+void restore_forget(struct room *r, struct stream *t) {
     (void)spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(TAKE(t->ready[i]));
     store_plan_free(&t->plan);
@@ -59,7 +59,7 @@ static void empty_cells(struct room *r, struct stream *t) {
 
 void restore_again(struct room *r, struct stream *t) {
     if (t->restore_started_ns == 0) t->restore_started_ns = clock_now_ns(); /* it came from the cells */
-    clear(r, t);
+    restore_forget(r, t);
     empty_cells(r, t);
     stream_set_state(r, t, STREAM_PLAN);
     plan_for(r, t, t->n_tokens);
@@ -78,7 +78,7 @@ void restore_fail(struct room *r, struct stream *t, enum err err, const char *wh
         restore_again(r, t);
         return;
     }
-    clear(r, t);
+    restore_forget(r, t);
     empty_cells(r, t);
     follow_begin(r, t);
 }
@@ -94,7 +94,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
               log_q(t->plan.reason ? t->plan.reason : ""));
     must(t->plan.n_tokens < t->n_tokens); /* the store keeps one token back: its row is wanted */
     if (t->plan.n_tokens == 0 || t->plan.n_blocks == 0) {
-        clear(r, t);
+        restore_forget(r, t);
         follow_begin(r, t);
         return;
     }
@@ -176,7 +176,7 @@ static void finish(struct room *r, struct stream *t) {
     mark_saved(r, t);
     t->restore_ns = clock_now_ns() - t->restore_started_ns;
     atomic_fetch_add(&r->stats->restores, 1);
-    clear(r, t);
+    restore_forget(r, t);
     follow_begin(r, t);
 }
 
@@ -218,7 +218,7 @@ static void wait_no_longer(struct room *r, struct stream *t) {
         restore_fail(r, t, ERR_IO, "the disk does not answer");
         return;
     }
-    clear(r, t);
+    restore_forget(r, t);
     follow_begin(r, t);
 }
 

@@ -341,17 +341,17 @@ void room_unload(struct room *r, uint64_t op) {
         outbox_op_failed(r->out, op, ERR_STOPPING, NULL);
         return;
     }
-    /* Spares belong to no model. */
-    uint64_t spares = spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
-    struct msg m = {
-        .type = MSG_TYPE_UNLOADED,
-        .unloaded = {.op = op, .baseline_bytes = atomic_load(&r->stats->baseline_bytes) + spares}};
+    struct msg m = {.type = MSG_TYPE_UNLOADED, .unloaded = {.op = op}};
+    (void)spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     m.unloaded.before_bytes = proc_mem_private_bytes();
     room_park_all(r);
     room_drop_all(r, ERR_NO_SEAT);
     if (r->state != ROOM_EMPTY) engine_unload(r->engine);
     mem_trim();
     m.unloaded.after_bytes = proc_mem_private_bytes();
+    /* Spares belong to no model; what is still being written may have become one until now. */
+    m.unloaded.baseline_bytes =
+        atomic_load(&r->stats->baseline_bytes) + spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     atomic_store(&r->stats->memory_bytes, m.unloaded.after_bytes);
     m.unloaded.mappings = r->path ? proc_mem_mappings_of(r->path) : 0;
     forget_model(r);

@@ -51,7 +51,7 @@ static bool take_and_post(struct room *r, struct sequence *s, uint32_t first, ui
     struct disk_job *job = put_new(r, s, first, n, leaving);
     if (!job) return false;
     if (r->takes_left > 0) r->takes_left--;
-    job->base = spares_take(disk_worker_spares(r->disk));
+    if (parts & ENGINE_PART_BASE) job->base = spares_take(disk_worker_spares(r->disk));
     int32_t from = 0;
     enum err err = fault_hit(FAULT_BLOCK_TAKE_FAIL, NULL)
                        ? ERR_INTERNAL

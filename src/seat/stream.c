@@ -40,8 +40,7 @@ void stream_free(struct room *r, struct stream *t) {
     shown_free(&t->shown);
     buf_free(&t->said);
     mem_free(t->tokens);
-    store_plan_free(&t->plan);
-    for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(t->ready[i]);
+    restore_forget(r, t);
     mem_free(t);
 }
 

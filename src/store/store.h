@@ -112,8 +112,9 @@ struct store_plan {
         struct block_name name;
         uint32_t first_pos, n_tokens;
         bool needs_window;
-    } * blocks;         /* owned */
-    const char *reason; /* static: "hit", "no block", "no window part", "scanning" (a miss, for now) */
+        uint64_t part_bytes; /* of what is read, as far as the index knows */
+    } * blocks;              /* owned */
+    const char *reason;      /* static: "hit", "no block", "no window part", "scanning" (a miss, for now) */
 };
 enum err store_plan(struct store *s, struct hash128 tag, const int32_t *tokens, uint32_t n, uint32_t window,
                     struct store_plan *ret) NODISCARD;

@@ -176,7 +176,9 @@ static enum err fill_plan(const struct path *p, uint32_t needed, struct store_pl
         ret->blocks[i] = (struct store_plan_block){.name = {n->name},
                                                    .first_pos = n->first_pos,
                                                    .n_tokens = n->n_tokens,
-                                                   .needs_window = i + needed >= p->n};
+                                                   .needs_window = i + needed >= p->n,
+                                                   .part_bytes = n->base_bytes +
+                                                                 (i + needed >= p->n ? n->window_bytes : 0)};
     }
     ret->n_tokens = store_node_end(p->nodes[p->n - 1]);
     ret->reason = "hit";

@@ -24,6 +24,11 @@ static const struct row {
     {"{'type':'object','properties':{'a':{}},'required':['a','b']}", "s.required "},
     {"{'type':'object','minProperties':1,'maxProperties':2}", "s.minProperties s.maxProperties "},
     {"{'type':'object','minProperties':0}", ""},
+    {"{'type':'object','properties':{'date_time':{},'date-time':{},'number':{}}}", "s.properties.date_time "},
+    {"{'type':'object','properties':{'a':{}},'additionalProperties':true}", "s.additionalProperties "},
+    {"{'type':'object','properties':{'a':{}},'additionalProperties':{'type':'null'}}",
+     "s.additionalProperties "},
+    {"{'type':'object','properties':{},'additionalProperties':{'type':'null'}}", ""},
     {"{'type':'object','properties':{'':{}}}", "s.properties. "},
     {"{'type':'object','patternProperties':{'^a':{}}}", "s.patternProperties "},
     {"{'type':'object','propertyNames':{'maxLength':2}}", "s.propertyNames "},
@@ -37,6 +42,8 @@ static const struct row {
     {"{'type':'array','items':{'type':'boolean'},'minItems':1,'maxItems':2}", ""},
     {"{'type':'array','items':{'type':'string','minLength':1},'uniqueItems':true}", "s.uniqueItems "},
     {"{'type':'array','uniqueItems':false}", ""},
+    {"{'type':'array','items':{},'maxItems':2000}", ""},
+    {"{'type':'array','items':{},'minItems':2001,'maxItems':2002}", "s.minItems s.maxItems "},
     {"{'items':{'type':'number','multipleOf':3}}", "s.items.multipleOf "},
     {"{'type':'array','prefixItems':[{'type':'null'},{'type':'number','maximum':3}]}",
      "s.prefixItems[1].maximum "},
@@ -47,7 +54,8 @@ static const struct row {
     {"{'type':'array','contains':{'const':1}}", "s.contains "},
     /* strings */
     {"{'type':'string','minLength':1,'maxLength':4}", ""},
-    {"{'type':'string','format':'email'}", ""}, /* a hint */
+    {"{'type':'string','maxLength':4000}", "s.maxLength "}, /* would be no limit */
+    {"{'type':'string','format':'email'}", ""},             /* a hint */
     {"{'type':'string','format':'date'}", ""},
     {"{'type':'string','format':'date','minLength':10}", "s.minLength "},
     {"{'type':'string','pattern':'^[a-z]+(-[0-9]{1,2})?$'}", ""},
@@ -56,6 +64,26 @@ static const struct row {
     {"{'type':'string','pattern':'^(?:a|b)$'}", ""},
     {"{'type':'string','pattern':'^a|b$'}", "s.pattern "},
     {"{'type':'string','pattern':'abc'}", "s.pattern "},
+    {"{'type':'string','pattern':'^[0-9]+\\\\.?[0-9]*$'}", ""},
+    {"{'type':'string','pattern':'^v\\\\.?$'}", "s.pattern "}, /* v as well */
+    {"{'type':'string','pattern':'^\\\\(\\\\)?$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^{[a-z]+}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a{x}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a{1,2,3}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a{,5}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a{3,}b{2}c{0,2000}$'}", ""},
+    {"{'type':'string','pattern':'^a{0,2001}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a]$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a}$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^[a-z]+?$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^[[-a]$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^[]a]$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^[-a]$'}", ""},
+    {"{'type':'string','pattern':'^[a-]$'}", ""},
+    {"{'type':'string','pattern':'^(a$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^a)$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^*a$'}", "s.pattern "},
+    {"{'type':'string','pattern':'^(|*a)$'}", "s.pattern "},
     {"{'type':'string','pattern':'^abc'}", "s.pattern "},
     {"{'type':'string','pattern':'^a\\\\$'}", "s.pattern "}, /* the anchor is a character */
     {"{'type':'string','pattern':'^.$'}", "s.pattern "},
@@ -74,6 +102,12 @@ static const struct row {
     {"{'type':'integer','minimum':1,'exclusiveMinimum':3}", "s.exclusiveMinimum "},
     {"{'type':'integer','maximum':1e30}", "s.maximum "},
     {"{'type':'integer','multipleOf':5}", "s.multipleOf "},
+    {"{'type':'integer','minimum':0}", ""},
+    {"{'type':'integer','minimum':100}", "s.minimum "}, /* the converter would take 10 to 19, too */
+    {"{'type':'integer','exclusiveMinimum':2023}", "s.exclusiveMinimum "},
+    {"{'type':'integer','maximum':-5}", "s.maximum "},
+    {"{'type':'integer','maximum':1000}", ""},
+    {"{'type':'integer','minimum':100,'maximum':2024}", ""},
     {"{'type':'number','exclusiveMaximum':1}", "s.exclusiveMaximum "},
     {"{'minimum':1}", "s.minimum "},
     /* values */
@@ -97,6 +131,9 @@ static const struct row {
     {"{'allOf':[{'$ref':'#/$defs/a'}],'$defs':{'a':{'type':'object','properties':{'x':{'not':{}}}}}}",
      "s.$defs.a.properties.x.not "},
     {"{'allOf':[{'type':'string'}]}", "s.allOf "},
+    {"{'allOf':[{'type':'array','properties':{'a':{}}}]}", "s.allOf "},
+    {"{'type':'string','allOf':[{'properties':{'a':{}}}]}", "s.allOf "},
+    {"{'allOf':[{'enum':['a','a']}]}", "s.allOf "},
     {"{'allOf':[{'properties':{'a':{}}},{'properties':{'b':{}}}]}", "s.allOf "},
     /* references */
     {"{'$ref':'#/$defs/a','$defs':{'a':{'type':'array','items':{'$ref':'#/$defs/a'},'uniqueItems':true}}}",
@@ -106,14 +143,24 @@ static const struct row {
      "'definitions':[{'type':'number','minimum':1}]}",
      "s.definitions.0.minimum "},
     {"{'$defs':{'unused':{'not':{}}}}", ""},
-    {"{'$ref':'#/nowhere'}", ""}, /* the converter's error */
+    {"{'$ref':'#/nowhere'}", "s.$ref "},
+    {"{'$recursiveRef':'#'}", "s.$recursiveRef "},
+    {"{'anyOf':[{'$ref':'#/$defs/a_b'},{'$ref':'#/$defs/a-b'}],'$defs':{'a_b':{},'a-b':{}}}",
+     "s.anyOf[1].$ref "},
+    {"{'anyOf':[{'$ref':'#/$defs/list'},{'$ref':'#/$defs/list_item'}],'$defs':{'list':{},'list_item':{}}}",
+     "s.anyOf[1].$ref "},
+    {"{'anyOf':[{'$ref':'#/$defs/list'},{'$ref':'#/$defs/lists'}],'$defs':{'list':{},'lists':{}}}", ""},
+    /* what the converter must not have */
+    {"{'type':['array','array'],'items':{'type':['null','null']}}", "s.type! "},
+    {"{'type':['object','array','object'],'properties':{'a':{'not':{}}}}", "s.properties.a.not s.type! "},
+    {"{'type':[7,7],'properties':{'a':3}}", ""}, /* its error */
     {"{'type':7,'properties':{'a':3}}", ""},
 };
 
-static void add(void *ctx, const char *place) {
+static void add(void *ctx, const char *place, bool costly) {
     struct buf *b = ctx;
     buf_puts(b, place);
-    buf_puts(b, " ");
+    buf_puts(b, costly ? "! " : " ");
 }
 
 START_TEST(what_is_not_held_is_named) {
@@ -161,11 +208,57 @@ START_TEST(references_are_bounded) {
 }
 END_TEST
 
+/* 55 levels, two ways down at each: nobody lives to see the end of that. */
+START_TEST(a_type_named_twice_is_not_walked_twice) {
+    struct buf b = BUF(0), places = BUF(0);
+    for (int i = 0; i < 55; i++) buf_puts(&b, "{\"type\":[\"array\",\"array\"],\"items\":");
+    buf_puts(&b, "{}");
+    for (int i = 0; i < 55; i++) buf_puts(&b, "}");
+    struct json_error e;
+    struct json *schema = json_read(b.data, b.size, &e);
+    ck_assert_ptr_nonnull(schema);
+    json_schema_unheld(schema, "s", add, &places);
+    ck_assert_uint_gt(places.size, 0);
+    json_free(schema);
+    buf_free(&b), buf_free(&places);
+}
+END_TEST
+
+/* References that overlap: each alone is small, all of them are not. */
+START_TEST(schemas_are_bounded) {
+    enum { DEPTH = 20, WIDE = 9000 };
+    struct buf b = BUF(0), places = BUF(0);
+    buf_puts(&b, "{\"anyOf\":[");
+    for (int i = 0; i < DEPTH; i++) {
+        buf_puts(&b, i ? ",{\"$ref\":\"#" : "{\"$ref\":\"#");
+        for (int k = 0; k <= i; k++) buf_puts(&b, "/items");
+        buf_puts(&b, "\"}");
+    }
+    buf_puts(&b, "],\"items\":");
+    for (int i = 0; i < DEPTH; i++) buf_puts(&b, "{\"type\":\"array\",\"items\":");
+    buf_puts(&b, "{\"anyOf\":[{}");
+    for (int i = 0; i < WIDE; i++) buf_puts(&b, ",{}");
+    buf_puts(&b, "]}");
+    for (int i = 0; i < DEPTH; i++) buf_puts(&b, "}");
+    buf_puts(&b, "}");
+    struct json_error e;
+    struct json *schema = json_read(b.data, b.size, &e);
+    ck_assert_msg(schema != NULL, "%s", e.text);
+    json_schema_unheld(schema, "s", add, &places);
+    buf_u8(&places, 0);
+    ck_assert_ptr_nonnull(strchr((const char *)places.data, '!'));
+    json_free(schema);
+    buf_free(&b), buf_free(&places);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("json_schema");
     TCase *t = tcase_create("json_schema");
     tcase_add_loop_test(t, what_is_not_held_is_named, 0, (int)(sizeof ROWS / sizeof ROWS[0]));
     tcase_add_test(t, references_are_bounded);
+    tcase_add_test(t, a_type_named_twice_is_not_walked_twice);
+    tcase_add_test(t, schemas_are_bounded);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

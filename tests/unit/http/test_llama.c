@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "check_run.h"
 #include "http/api_llama.h"
-#include "http/llama_answer.h"
+#include "http/look_answer.h"
 
 static struct api_parsed read_as(enum route route, const char *body) {
     struct api_parsed p;
@@ -49,7 +49,7 @@ END_TEST
 
 static enum err put(enum answer_kind kind, struct msg_done done, struct buf *out) {
     buf_clear(out);
-    enum err err = llama_answer_put(kind, &(struct reply){.kind = REPLY_DONE, .done = done}, out);
+    enum err err = look_answer_put(kind, &(struct reply){.kind = REPLY_DONE, .done = done}, out);
     buf_u8(out, 0);
     return err;
 }

@@ -1,4 +1,4 @@
-#include "http/llama_answer.h"
+#include "http/look_answer.h"
 
 #include "base/json.h"
 #include "base/utf8.h"
@@ -38,7 +38,7 @@ static enum err write_tokens(struct json_out *w, const struct msg_done *d) {
     return ERR_OK;
 }
 
-enum err llama_answer_put(enum answer_kind kind, const struct reply *r, struct buf *out) {
+enum err look_answer_put(enum answer_kind kind, const struct reply *r, struct buf *out) {
     struct json_out w = json_out_into(out);
     enum err err = ERR_OK;
     json_obj(&w);
