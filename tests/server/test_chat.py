@@ -194,6 +194,29 @@ def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(server):
             assert t.ended() == -sig
 
 
+def test_ctrl_z_at_the_prompt_gives_the_shell_back(server):
+    s = server(model="a")
+    with Terminal(["bash", "--norc", "--noprofile", "--noediting", "-i"], env={"PS1": "shell% ", "HISTFILE": ""}) as t:
+        t.expect("shell% ")
+        t.type(f"'{BUILD}/hotseat' chat --server {s.url}\n")
+        t.prompt()
+        t.type("half a ")
+        t.expect("half a ")
+        t.type("\x1a")
+        t.expect("Stopped")
+        t.expect("shell% ")
+        t.type("fg\n")
+        t.prompt(r"\x1b\[K")  # the line is drawn again
+        t.expect("half a ")
+        t.type("line [[say:whole]]\n")
+        t.expect("whole\r\n")
+        t.prompt()
+        t.type("\x04")
+        t.expect("shell% ")
+        t.type("exit $?\n")
+        assert t.ended() == 0
+
+
 def test_thoughts_are_shown_and_not_kept(server, tmp_path):
     s = server(model="a")
     with chat(s) as t:
