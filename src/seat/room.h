@@ -154,7 +154,7 @@ uint32_t admit_system_end(struct room *r,
                           const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 
 /* restore.c */
-void restore_begin(struct room *r, struct stream *t); /* posts PLAN, or goes on cold */
+void restore_begin(struct room *r, struct stream *t);  /* posts PLAN, or goes on cold */
 void restore_forget(struct room *r, struct stream *t); /* what was read and planned */
 void restore_planned(struct room *r, struct disk_job *job);
 void restore_got(struct room *r, struct disk_job *job); /* takes job over */

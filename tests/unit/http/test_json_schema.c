@@ -151,7 +151,7 @@ static const struct row {
      "s.anyOf[1].$ref "},
     {"{'anyOf':[{'$ref':'#/$defs/list'},{'$ref':'#/$defs/lists'}],'$defs':{'list':{},'lists':{}}}", ""},
     /* what the converter must not have */
-    {"{'type':['array','array'],'items':{'type':['null','null']}}", "s.type! "},
+    {"{'type':['array','array'],'items':{'type':['null','null']}}", "s.items.type! s.type! "},
     {"{'type':['object','array','object'],'properties':{'a':{'not':{}}}}", "s.properties.a.not s.type! "},
     {"{'type':[7,7],'properties':{'a':3}}", ""}, /* its error */
     {"{'type':7,'properties':{'a':3}}", ""},

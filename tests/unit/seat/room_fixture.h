@@ -45,14 +45,15 @@ static inline void room_set_up(uint32_t window) {
 }
 
 static inline void room_tear_down(void) {
-    disk_worker_stop(room->disk);
-    for (struct mail *m; (m = mailbox_take(room->inbox, 0));) mail_free(m);
-    disk_worker_free(room->disk);
-    mailbox_free(room->inbox);
-    outbox_free(room->out);
-    struct engine *engine = room->engine;
+    struct room_ports ports = {
+        .engine = room->engine, .inbox = room->inbox, .disk = room->disk, .out = room->out};
+    disk_worker_stop(ports.disk);
     room_free(room);
-    engine_free(engine);
+    for (struct mail *m; (m = mailbox_take(ports.inbox, 0));) mail_free(m);
+    disk_worker_free(ports.disk);
+    engine_free(ports.engine);
+    mailbox_free(ports.inbox);
+    outbox_free(ports.out);
     unlink(room_model);
 }
 
