@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 ARGS ?=
 
-.PHONY: all build demo serve test check bench sim lint install clean setup
+.PHONY: all build demo serve test check bench bench-large sim lint install clean setup
 
 all: build
 
@@ -31,6 +31,9 @@ lint:
 
 bench: setup
 	@python3 bench/bench.py $(ARGS)
+
+bench-large: setup
+	@python3 bench/large.py $(ARGS)
 
 sim: setup
 	@python3 bench/sim_plot.py
