@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 ARGS ?=
 
-.PHONY: all build demo serve test check bench sim lint install uninstall clean setup
+.PHONY: all build demo serve test check bench bench-large sim lint install uninstall clean setup
 
 all: build
 
@@ -32,6 +32,9 @@ lint:
 
 bench: setup
 	@python3 bench/bench.py $(ARGS)
+
+bench-large: setup
+	@python3 bench/large.py $(ARGS)
 
 sim: setup
 	@python3 bench/sim_plot.py

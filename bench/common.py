@@ -102,23 +102,23 @@ def answers(url):
         return False
 
 
-def hotseat(folder, model=SMOL, extra=(), parallel=4):
+def hotseat(folder, model=SMOL, extra=(), parallel=4, models=MODELS):
     def ready(p):
         m = re.search(r"hotseat: ready on (http://\S+)", p.text())
         if m:
             p.url = m.group(1)
         return bool(m) and answers(p.url + "/health/ready")
 
-    return Program([RELEASE / "hotseat", "serve", "--port", "0", "--models", MODELS, "--model", model, "--cache-dir", folder,
+    return Program([RELEASE / "hotseat", "serve", "--port", "0", "--models", models, "--model", model, "--cache-dir", folder,
                     "--kv", "q8_0", "--threads", THREADS, "--parallel", parallel, *extra], ready)
 
 
-def router(folder, repack=True):
+def router(folder, repack=True, models=((MODELS / f"{SMOL}.gguf", 8192), (MODELS / f"{QWEN}.gguf", 16384))):
+    """llama-server's router over these files, each with so many cells."""
     ini = pathlib.Path(folder) / "models.ini"
     common = f"flash-attn = on\ncache-type-k = q8_0\ncache-type-v = q8_0\nthreads = {THREADS}\nparallel = 4\nkv-unified = on\n"
     common += "" if repack else "repack = off\n"
-    ini.write_text("".join(f"[{n}]\nmodel = {MODELS / n}.gguf\nctx-size = {c}\n{common}\n"
-                           for n, c in ((SMOL, 8192), (QWEN, 16384))))
+    ini.write_text("".join(f"[{path.stem}]\nmodel = {path}\nctx-size = {cells}\n{common}\n" for path, cells in models))
     port = free_port()
 
     def ready(p):
@@ -206,6 +206,14 @@ def delete(url, path):
 def seat_of(server):
     children = subprocess.run(["pgrep", "-P", str(server.p.pid)], capture_output=True, text=True, check=True).stdout.split()
     return int(children[0])
+
+
+def forget_file(path):
+    """The file's pages leave the page cache, but for those that a process has mapped."""
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
 
 
 def kernel_written(pid):

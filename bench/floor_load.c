@@ -1,4 +1,4 @@
-/* floor_load - the least a load can cost: the model and a context with hotseat's parameters, nothing else.
+/* floor_load - the least a load and an unload can cost: the model and a context with hotseat's parameters, nothing else.
  * usage: floor_load MODEL.gguf N_CELLS N_SEQS N_BATCH THREADS [RUNS]; prints one JSON line a run. */
 #include <llama.h>
 #include <stdio.h>
@@ -40,10 +40,11 @@ int main(int argc, char **argv) {
         struct llama_context *context = llama_init_from_model(model, cp);
         if (!context) return 1;
         double t2 = now_ms();
-        printf("{\"load_ms\": %.2f, \"context_ms\": %.2f}\n", t1 - t0, t2 - t1);
-        fflush(stdout);
         llama_free(context);
         llama_model_free(model);
+        double t3 = now_ms();
+        printf("{\"load_ms\": %.2f, \"context_ms\": %.2f, \"unload_ms\": %.2f}\n", t1 - t0, t2 - t1, t3 - t2);
+        fflush(stdout);
     }
     llama_backend_free();
     return 0;

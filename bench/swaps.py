@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-from common import (CACHE, GEMMA, MODELS, QWEN, RELEASE, SMOL, THREADS, get, hotseat, kernel_written, post, prompt_of, router,
+from common import (CACHE, GEMMA, MODELS, QWEN, RELEASE, SMOL, THREADS, forget_file, get, hotseat, kernel_written, post, prompt_of, router,
                     saved, seat_of, turn)
 
 
@@ -112,10 +112,7 @@ def bench_restore(runs, _quick):
 def forget_pages(folder):
     """The files' pages leave the page cache."""
     for path in pathlib.Path(folder).rglob("*.*"):
-        fd = os.open(path, os.O_RDONLY)
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
+        forget_file(path)
 
 
 def read_all(folder):

@@ -486,7 +486,8 @@ class Answer:
 
     def __init__(self, body):
         self.body = body
-        self.text = body["choices"][0]["message"]["content"]
+        choice = body["choices"][0]
+        self.text = choice["message"]["content"] if "message" in choice else choice["text"]
         self.finish = body["choices"][0]["finish_reason"]
         self.usage = body["usage"]
         self.prompt = self.usage["prompt_tokens"]
