@@ -17,9 +17,10 @@
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 1024
 #define TOOLS_MAX 128
-#define LOGIT_BIAS_MAX 1024        /* entries of logit_bias; each is looked at for every token */
-#define TOP_LOGPROBS_MAX 20        /* OpenAI's bounds: top_logprobs of a chat, */
-#define TEXT_LOGPROBS_MAX 5        /* and logprobs of a plain prompt */
+#define LOGIT_BIAS_MAX 1024 /* entries of logit_bias; each is looked at for every token */
+#define TOP_LOGPROBS_MAX 20 /* OpenAI's bounds: top_logprobs of a chat, */
+#define TEXT_LOGPROBS_MAX 5 /* and logprobs of a plain prompt */
+#define CHOICES_MAX 16      /* answers to one request: each is a sequence, and a copy of what was asked */
 #define LOOK_TOKENS_MAX (1u << 20) /* of one /tokenize or /detokenize: a context of a million */
 #define CONNECTIONS_MAX 4096       /* sockets of the front; O4 wants 1,000 that wait */
 #define QUEUE_PER_MODEL_MAX 2048   /* requests that wait for one model */

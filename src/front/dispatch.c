@@ -19,15 +19,16 @@
 
 /* ---- streams ---- */
 
-static uint64_t bytes_of(const struct request *q) {
+uint64_t dispatch_bytes(const struct request *q) {
     const struct msg_submit *m = &q->submit;
     return (uint64_t)m->messages.size + m->tools.size + m->json_schema.size + m->prompt.size +
            m->logit_bias.size + (uint64_t)m->prompt_ids.n * sizeof *m->prompt_ids.ids;
 }
 
 static void stream_free(struct front *f, struct stream *t) {
-    f->requests_bytes -= bytes_of(t->request);
+    f->requests_bytes -= dispatch_bytes(t->request);
     metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
+    choices_leave(t);
     request_free(t->request);
     mem_free(t->tokens);
     mem_free(t);
@@ -79,6 +80,22 @@ void stream_push(struct front *f, struct stream *t) {
     queue_gauges(f, t->model);
 }
 
+bool stream_has_begun(const struct stream *t) {
+    return t->submits || t->branch;
+}
+
+void stream_take_prompt(struct front *f, struct stream *t, struct request_prompt *p) {
+    struct msg_submit *m = &t->request->submit;
+    f->requests_bytes -= dispatch_bytes(t->request);
+    mem_free(m->prompt.data);
+    mem_free(m->prompt_ids.ids);
+    m->kind = p->ids.n ? MSG_KIND_TOKENS : MSG_KIND_TEXT;
+    m->prompt = p->text;
+    m->prompt_ids = p->ids;
+    *p = (struct request_prompt){0};
+    f->requests_bytes += dispatch_bytes(t->request);
+}
+
 /* COUNTED FIRST: before its last reply, so that who has the answer finds it in the metrics. */
 static void count_end(struct front *f, const struct stream *t, enum metric_outcome outcome) {
     if (!t->ended) metrics_request(f->metrics, t->model->id, outcome);
@@ -106,6 +123,7 @@ void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry
             r->model = mem_strdup(t->model->id);
         }
         (void)front_reply(f, r); /* it is the last one anyway */
+        choices_end_others(f, t);
     }
     stream_end(f, t);
 }
@@ -114,9 +132,14 @@ void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry
 static void fail_waiting(struct front *f, struct model *m, bool fresh, enum err err, uint32_t retry_s,
                          const char *details, const char *text) {
     LIST_EACH(&m->waiting, struct stream, node, t) {
-        if (fresh && t->submits) continue;
-        count_end(f, t, t->submits ? METRIC_OUTCOME_ERROR : METRIC_OUTCOME_REFUSED);
+        if (t->ended) { /* with a sibling */
+            stream_end(f, t);
+            continue;
+        }
+        if (fresh && stream_has_begun(t)) continue;
+        count_end(f, t, stream_has_begun(t) ? METRIC_OUTCOME_ERROR : METRIC_OUTCOME_REFUSED);
         front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
+        choices_end_others(f, t);
         stream_end(f, t);
     }
 }
@@ -157,7 +180,7 @@ static struct model *bind(struct front *f, struct request *q) {
 
 static bool refuse_if_full(struct front *f, struct request *q, const struct model *m) {
     if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX &&
-        f->requests_bytes + bytes_of(q) <= REQUESTS_BYTES_MAX)
+        f->requests_bytes + choices_bytes(q) <= REQUESTS_BYTES_MAX)
         return false;
     front_reply_error(f, q, ERR_QUEUE_FULL, retry_after_s(f, f->now_ns + turn_eta_ns(f, m, 1)),
                       "%zu requests wait for %s, %u in all, of %llu MB", m->waiting.count, m->id,
@@ -191,16 +214,17 @@ static bool draw_seed(struct request *q) {
     return q->seed_given || !getentropy(&q->submit.seed, sizeof q->submit.seed);
 }
 
-static struct stream *stream_new(struct front *f, struct request *q, struct model *m) {
+struct stream *stream_new(struct front *f, struct request *q, struct model *m) {
     struct stream *t = mem_alloc(sizeof *t);
     if (!t || !draw_seed(q)) {
         mem_free(t);
         return NULL;
     }
+    t->sibling = t;
     t->request = q;
     t->model = m;
     t->id = ++f->last_stream;
-    f->requests_bytes += bytes_of(q);
+    f->requests_bytes += dispatch_bytes(q);
     metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
     t->waits_since_ns = f->now_ns;
     t->due_ns = f->now_ns - (int64_t)q->priority * REQUEST_PRIORITY_NS;
@@ -238,6 +262,7 @@ void dispatch_request(struct front *f, struct request *q) {
     if (t) {
         turn_note_arrival(f, m);
         stream_push(f, t);
+        if (!choices_open(f, t)) stream_fail(f, t, ERR_NOMEM, RETRY_SHORT_S, NULL);
         return;
     }
     if (!refused) front_reply_error(f, q, ERR_NOMEM, RETRY_SHORT_S, "%s", err_text(ERR_NOMEM));
@@ -255,7 +280,7 @@ static int64_t overlap_ns(int64_t a0, int64_t a1, int64_t b0, int64_t b1) {
 /* How much of its wait was the swap that brought its model: told apart from waiting for a turn. */
 static void note_wait(struct front *f, struct stream *t) {
     int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : t->waits_since_ns;
-    if (t->submits) return;
+    if (stream_has_begun(t)) return;
     if (f->last_swap_to == t->model)
         t->swap_ns = overlap_ns(arrived, f->now_ns, f->last_swap.started_ns, f->last_swap.ended_ns);
     t->queue_ns = f->now_ns - arrived - t->swap_ns;
@@ -267,6 +292,8 @@ static bool submit(struct front *f, struct stream *t) {
     struct msg m = {.type = MSG_TYPE_SUBMIT, .submit = t->request->submit};
     m.submit.request = t->id;
     m.submit.replay = (struct msg_tokens){.ids = t->tokens, .n = t->n_tokens};
+    m.submit.say_ids = t->unborn > 0;
+    if (t->entered) m.submit.echo = 0; /* it was said */
     if (!f->config->debug) m.submit.debug = 0;
     if (!seat_send(f, &m)) return false; /* the death of the seat is told elsewhere */
     note_wait(f, t);
@@ -286,7 +313,7 @@ static bool submit(struct front *f, struct stream *t) {
     return true;
 }
 
-static void tell_cancel(struct front *f, const struct stream *t) {
+void dispatch_tell_cancel(struct front *f, const struct stream *t) {
     struct msg m = {.type = MSG_TYPE_CANCEL, .cancel.request = t->id};
     (void)seat_send(f, &m);
 }
@@ -307,7 +334,7 @@ static void make_way(struct front *f, const struct model *m) {
         if (!is_background(t) || t->yields || t->ended) continue;
         t->yields = true;
         yielding++;
-        tell_cancel(f, t);
+        dispatch_tell_cancel(f, t);
     }
 }
 
@@ -329,13 +356,14 @@ static struct reply *reply_for(struct stream *t, enum reply_kind kind) {
         reply_free(r);
         return NULL;
     }
+    if (r) r->choice = t->choice;
     return r;
 }
 
 /* The client is too slow, or there was no memory for it: its work ends. */
 static void give_up(struct front *f, struct stream *t) {
     metrics_add(f->metrics, METRIC_REPLIES_DROPPED, 1);
-    tell_cancel(f, t);
+    dispatch_tell_cancel(f, t);
     stream_fail(f, t, ERR_QUEUE_FULL, RETRY_SHORT_S, "too many answers wait to be sent");
 }
 
@@ -343,10 +371,10 @@ static void give_up(struct front *f, struct stream *t) {
 static void keep_prompt(struct front *f, struct stream *t, struct msg_started *m) {
     struct msg_tokens *ids = &t->request->submit.prompt_ids;
     if (ids->n > 0 || m->prompt_ids.n == 0) return;
-    f->requests_bytes -= bytes_of(t->request);
+    f->requests_bytes -= dispatch_bytes(t->request);
     *ids = m->prompt_ids;
     m->prompt_ids = (struct msg_tokens){0};
-    f->requests_bytes += bytes_of(t->request);
+    f->requests_bytes += dispatch_bytes(t->request);
 }
 
 static void on_started(struct front *f, struct stream *t, struct msg_started *m) {
@@ -362,7 +390,12 @@ static void on_started(struct front *f, struct stream *t, struct msg_started *m)
         r->done.prompt_tokens = m->prompt_tokens;
         r->done.cached_tokens = m->cached_tokens;
     }
-    if (!front_reply(f, r)) give_up(f, t);
+    if (!front_reply(f, r)) {
+        give_up(f, t);
+    } else if (!choices_bear(f, t)) {
+        dispatch_tell_cancel(f, t);
+        stream_fail(f, t, ERR_NOMEM, RETRY_SHORT_S, NULL);
+    }
 }
 
 static bool tokens_keep(struct stream *t, const struct msg_tokens *tokens) {
@@ -399,7 +432,7 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
         if (!t->first_token_ns) {
             t->first_token_ns = f->now_ns;
             int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : f->now_ns;
-            metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
+            if (!t->branch) metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
         }
     }
     if (!m->text.size && !m->reasoning.size && !m->tool_calls.size && !m->logprobs.size) return;
@@ -430,7 +463,8 @@ static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
     if (!t->request->submit.look) /* those take no time: they would make the others' look short */
         t->model->service_ns += known_ns ? (t->served_ns - known_ns) / 8 : t->served_ns;
     count_read(f, t, m->prefill_tokens);
-    count_end(f, t, METRIC_OUTCOME_OK);
+    bool last = choices_is_last(t);
+    if (last) count_end(f, t, METRIC_OUTCOME_OK);
     if (!t->ended) {
         struct reply *r = reply_for(t, REPLY_DONE);
         if (r) {
@@ -445,8 +479,12 @@ static void on_done(struct front *f, struct stream *t, struct msg_done *m) {
             *m = (struct msg_done){0}; /* its strings went along */
             if (t->submits > 1)
                 r->done.cached_tokens = t->cached_tokens; /* what its own wait was shortened by */
+            r->last = last;
         }
-        (void)front_reply(f, r);
+        if (!front_reply(f, r) && !last) {
+            give_up(f, t);
+            return;
+        }
     }
     stream_end(f, t);
 }
@@ -466,6 +504,7 @@ static void on_failed(struct front *f, struct stream *t, const struct msg_failed
             if (err_retryable(err)) r->retry_after_s = RETRY_SHORT_S;
         }
         (void)front_reply(f, r);
+        choices_end_others(f, t);
     }
     stream_end(f, t);
 }
@@ -494,7 +533,7 @@ void dispatch_msg(struct front *f, struct msg *m) {
 /* ---- leaving early ---- */
 
 static void cancel(struct front *f, struct stream *t) {
-    if (t->running) tell_cancel(f, t);
+    if (t->running) dispatch_tell_cancel(f, t);
     stream_fail(f, t, ERR_CANCELED, 0, NULL);
 }
 
@@ -504,7 +543,7 @@ static bool end_if_late(struct front *f, struct stream *t) {
     char text[512];
     snprintf(text, sizeof text, LATE " it %s %s", (double)t->request->timeout_ns / (double)NS_PER_S,
              t->running ? "ran on" : "waited for", t->model->id);
-    if (t->running) tell_cancel(f, t);
+    if (t->running) dispatch_tell_cancel(f, t);
     stream_fail(f, t, ERR_TIMEOUT, 0, text);
     return true;
 }
@@ -544,7 +583,7 @@ void dispatch_cancel(struct front *f, uint64_t client) {
 
 void dispatch_cancel_running(struct front *f) {
     LIST_EACH(&f->running, struct stream, node, t) {
-        tell_cancel(f, t);
+        dispatch_tell_cancel(f, t);
         stream_fail(f, t, ERR_DRAIN_CANCELED, retry_after_s(f, f->now_ns + swap_eta_ns(&f->swap, f->now_ns)),
                     NULL);
     }
@@ -566,7 +605,8 @@ void dispatch_waiting(struct front *f) {
         uint32_t position = 0;
         LIST_EACH(&m->waiting, struct stream, node, t) {
             position++;
-            if (!t->request->stream || f->now_ns < t->next_waiting_ns) continue;
+            bool silent = !t->request->stream || t->choice > 0; /* its first answer speaks for all */
+            if (silent || t->ended || f->now_ns < t->next_waiting_ns) continue;
             t->next_waiting_ns = f->now_ns + WAITING_EVERY_NS;
             struct reply *r = reply_for(t, REPLY_WAITING);
             if (r) {

@@ -322,6 +322,7 @@ static void *control_thread(void *arg) {
         validate_tick(f);
         if (f->now_ns >= f->next_janitor_ns) janitor(f);
         if (f->now_ns >= f->deadline_ns) dispatch_deadlines(f);
+        if (f->sweep) choices_sweep(f);
         if (f->schedule || f->now_ns >= f->turn_at_ns) turn_schedule(f);
         front_update_readiness(f);
         seat_reap(f); /* a start that was asked for in this round */

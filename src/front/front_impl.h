@@ -5,7 +5,7 @@
  *   validate.c  looking at a model before its swap turn.c      admin's swaps, and whose turn it is
  *   admin.c     answers in JSON                    query.c     questions that the seat answers
  *   events.c    event clients                      models.c    GET /v1/models, and the 404
- *   reload.c, stop.c */
+ *   choices.c    requests with several answers     reload.c, stop.c */
 #ifndef HOTSEAT_FRONT_FRONT_IMPL_H
 #define HOTSEAT_FRONT_FRONT_IMPL_H
 
@@ -35,6 +35,11 @@
 /* A stream's list is its state: its model's `waiting`, or the front's `running`. */
 struct stream {
     struct list_node node;
+    struct stream
+        *sibling;    /* the ring of those that answer the same request (choices.c); itself when alone */
+    uint32_t choice; /* which of the request's answers it is */
+    uint32_t unborn; /* further answers to its prompt: born when it enters the seat */
+    bool branch;     /* born so */
     struct request *request;
     struct model *model;
     uint64_t id; /* order of arrival, and the seat's name for it */
@@ -163,6 +168,7 @@ struct front {
     int64_t turn_at_ns;  /* ask turns again then */
     int64_t deadline_ns; /* no stream's is earlier; INT64_MAX */
     bool schedule;       /* something has changed */
+    bool sweep;          /* streams in a queue have ended: choices.c, TOGETHER */
     bool more_from_seat; /* whole messages lie in the channel's own buffer, where poll() does not see them */
 
     struct measuring measuring;
@@ -224,6 +230,23 @@ bool is_background(const struct stream *t);
 void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);
+
+struct stream *stream_new(struct front *f, struct request *q, struct model *m); /* takes q; NULL: no memory */
+/* Another prompt instead of its request's; it is taken. */
+void stream_take_prompt(struct front *f, struct stream *t, struct request_prompt *p);
+bool stream_has_begun(const struct stream *t); /* part of its request's answer is out, or was made */
+void dispatch_tell_cancel(struct front *f, const struct stream *t);
+uint64_t dispatch_bytes(const struct request *q); /* what it asks with */
+
+/* ---- choices.c ---- */
+uint64_t choices_bytes(const struct request *q); /* of all the streams it will be */
+/* The streams for the other prompts of t's request; later those of further answers to t's own prompt. False: no memory. */
+bool choices_open(struct front *f, struct stream *t);
+bool choices_bear(struct front *f, struct stream *t);
+void choices_leave(struct stream *t);         /* out of its ring */
+bool choices_is_last(const struct stream *t); /* all others have ended, and none is unborn */
+void choices_end_others(struct front *f, struct stream *t);
+void choices_sweep(struct front *f); /* frees those that have ended in a queue */
 
 /* ---- moves.c ---- */
 void moves_seat_died(struct front *f); /* every running stream goes back to its queue, or ends */

@@ -23,7 +23,8 @@ struct reply {
     uint64_t client;
     enum reply_kind kind;
     bool last;
-    char *model; /* the id that answers (after aliases) */
+    char *model;     /* the id that answers (after aliases) */
+    uint32_t choice; /* which of the request's answers it is about; the DONE of one need not be the last */
     /* WAITING */
     uint32_t position; /* 1: next */
     int64_t eta_ms;

@@ -18,10 +18,47 @@ const char *request_priority_name(enum request_priority p) {
     return NAMES[p];
 }
 
+static bool copy_string(char *const *from, char **to) {
+    *to = mem_strdup(*from);
+    return *to || !*from;
+}
+
+/* By way of the wire's form: it has every field, also those to come. */
+static bool copy_submit(const struct msg_submit *from, struct msg_submit *to) {
+    struct buf frame = BUF(0);
+    struct msg m = {.type = MSG_TYPE_SUBMIT, .submit = *from};
+    bool ok = msg_encode(&m, &frame) == ERR_OK && msg_decode(frame.data, frame.size, &m) == ERR_OK;
+    if (ok) *to = m.submit;
+    buf_free(&frame);
+    return ok;
+}
+
+struct request *request_clone(const struct request *r) {
+    struct request *c = request_new(r->verb);
+    if (!c) return NULL;
+    c->client = r->client;
+    c->stream = r->stream;
+    c->arrived_ns = r->arrived_ns;
+    c->seed_given = true; /* drawn by now */
+    c->include_usage = r->include_usage;
+    c->priority = r->priority;
+    c->timeout_ns = r->timeout_ns;
+    if (copy_string(&r->request_id, &c->request_id) && copy_string(&r->model, &c->model) &&
+        copy_submit(&r->submit, &c->submit))
+        return c;
+    request_free(c);
+    return NULL;
+}
+
 void request_free(struct request *r) {
     if (!r) return;
     struct msg m = {.type = MSG_TYPE_SUBMIT, .submit = r->submit};
     msg_free(&m);
+    for (uint32_t i = 0; i < r->n_more; i++) {
+        mem_free(r->more[i].text.data);
+        mem_free(r->more[i].ids.ids);
+    }
+    mem_free(r->more);
     mem_free(r->request_id);
     mem_free(r->model);
     mem_free(r->after_id);

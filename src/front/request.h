@@ -33,6 +33,11 @@ enum request_priority { PRIORITY_BACKGROUND, PRIORITY_NORMAL, PRIORITY_INTERACTI
 #define REQUEST_PRIORITY_NS INT64_C(60000000000)
 const char *request_priority_name(enum request_priority p); /* "background"; static */
 
+struct request_prompt { /* of a plain prompt; one of the two */
+    struct msg_bytes text;
+    struct msg_tokens ids;
+};
+
 struct request {
     struct list_node node; /* the front's: the list it is in is its state */
     uint64_t client;       /* http's handle; comes back in every reply */
@@ -43,7 +48,10 @@ struct request {
     int64_t arrived_ns;
 
     struct msg_submit
-        submit;      /* INFER: owned like a decoded message; request and replay are the front's to fill */
+        submit;         /* INFER: owned like a decoded message; request and replay are the front's to fill */
+    uint32_t n_choices; /* answers to each prompt; 0: one */
+    struct request_prompt *more; /* prompts beside the one in submit */
+    uint32_t n_more;
     bool seed_given; /* else the front draws one */
     bool include_usage;
     enum request_priority priority;
@@ -67,6 +75,8 @@ struct request {
 
 struct request *request_new(
     enum request_verb verb); /* zeroed, drain_timeout_ns and hold_ns -1, wait true, NORMAL; NULL: no memory */
+/* One with the same words, for another answer to them: without node, more and n_choices. INFER only. NULL: no memory. */
+struct request *request_clone(const struct request *r);
 void request_free(struct request *r); /* NULL is fine */
 void request_freep(struct request **r);
 

@@ -41,7 +41,8 @@ struct answer_plan {
     enum answer_kind kind;
     bool stream;
     bool include_usage;
-    bool logprobs; /* every choice has them */
+    bool logprobs;                    /* every choice has them */
+    uint32_t n_choices, n_per_prompt; /* OpenAI's: in all, and to each prompt; 0: one */
 };
 
 struct api_error {

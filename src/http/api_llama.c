@@ -22,7 +22,7 @@ static bool read_tokens(struct api_reader *r, const char *name, const struct jso
     if (json_count(v) > LOOK_TOKENS_MAX)
         return api_fail(r->error, ERR_LIMIT, name, "has %zu tokens; at most %u are taken", json_count(v),
                         LOOK_TOKENS_MAX);
-    return api_read_token_ids(r, name, v);
+    return api_read_token_ids(r, name, v, &r->request->submit.prompt_ids);
 }
 
 static bool read_flag(struct api_reader *r, const char *name, const struct json *v) {

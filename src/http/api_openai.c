@@ -90,28 +90,83 @@ static bool read_user(struct api_reader *r, const char *name, const struct json 
     return api_take_agent(r, name, v, &r->agents[1]);
 }
 
-static bool read_prompt(struct api_reader *r, const char *name, const struct json *v) {
-    const struct json *first = json_at(v, 0);
-    if (json_type(v) == JSON_ARRAY && json_count(v) == 1 && json_type(first) == JSON_STRING) {
-        v = first; /* a list of one prompt is one prompt */
-    } else if (json_type(v) == JSON_ARRAY && json_count(v) > 0) {
-        if (json_type(first) == JSON_INT) {
-            r->request->submit.kind = MSG_KIND_TOKENS;
-            return api_read_token_ids(r, name, v);
-        }
-        return api_fail(r->error, ERR_UNSUPPORTED, name,
-                        "several prompts in one request are not supported; send one request for each, "
-                        "with a string or an array of token ids");
-    }
+static bool read_prompt_text(struct api_reader *r, const char *path, const struct json *v,
+                             struct msg_bytes *ret) {
     size_t size = 0;
     const char *s = json_string(v, &size);
     if (!s)
-        return api_fail(r->error, ERR_INVALID, name, "must be a string or an array of token ids, not %s",
-                        json_type(v) == JSON_ARRAY ? "an empty array" : json_type_name(json_type(v)));
+        return api_fail(r->error, ERR_INVALID, path, "must be a string or an array of token ids, not %s",
+                        json_type(v) != JSON_ARRAY ? json_type_name(json_type(v))
+                        : json_count(v) == 0       ? "an empty array"
+                                                   : "an array of something else");
     AUTO(buf_free) struct buf b = BUF(BODY_BYTES_MAX);
     buf_put(&b, s, size);
-    r->request->submit.kind = MSG_KIND_TEXT;
-    return api_keep(r, &b, &r->request->submit.prompt);
+    return api_keep(r, &b, ret);
+}
+
+static bool is_ids(const struct json *v) {
+    return json_type(v) == JSON_ARRAY && json_type(json_at(v, 0)) == JSON_INT;
+}
+
+static bool read_one_prompt(struct api_reader *r, const char *path, const struct json *v,
+                            struct request_prompt *ret) {
+    return is_ids(v) ? api_read_token_ids(r, path, v, &ret->ids) : read_prompt_text(r, path, v, &ret->text);
+}
+
+/* The first one goes where a single one is. */
+static bool read_prompts(struct api_reader *r, const char *name, const struct json *v) {
+    struct request *q = r->request;
+    size_t n = json_count(v);
+    if (n > CHOICES_MAX)
+        return api_fail(r->error, ERR_INVALID, name, "has %zu prompts; at most %d are taken", n, CHOICES_MAX);
+    if (n > 1 && !(q->more = mem_array(n - 1, sizeof *q->more))) return api_no_memory(r, name);
+    for (size_t i = 0; i < n; i++) {
+        char path[API_PATH_BYTES];
+        struct request_prompt first = {0}, *to = i ? &q->more[q->n_more++] : &first;
+        api_path(path, "%s[%zu]", name, i);
+        bool ok = read_one_prompt(r, path, json_at(v, i), to);
+        if (i == 0) {
+            q->submit.prompt = first.text;
+            q->submit.prompt_ids = first.ids;
+        }
+        if (!ok) return false;
+    }
+    return true;
+}
+
+static bool read_prompt(struct api_reader *r, const char *name, const struct json *v) {
+    struct msg_submit *m = &r->request->submit;
+    bool several = json_type(v) == JSON_ARRAY && json_count(v) > 0 && !is_ids(v);
+    bool ok = several     ? read_prompts(r, name, v)
+              : is_ids(v) ? api_read_token_ids(r, name, v, &m->prompt_ids)
+                          : read_prompt_text(r, name, v, &m->prompt);
+    m->kind = m->prompt_ids.n > 0 ? MSG_KIND_TOKENS : MSG_KIND_TEXT;
+    return ok;
+}
+
+static bool read_n(struct api_reader *r, const char *name, const struct json *v) {
+    int64_t n = 0;
+    if (!api_take_int(r->error, name, v, 1, CHOICES_MAX, &n)) return false;
+    r->request->n_choices = (uint32_t)n;
+    return true;
+}
+
+/* Which answer is the best nobody here judges. */
+static bool read_best_of(struct api_reader *r, const char *name, const struct json *v) {
+    int64_t n = 0;
+    if (!api_take_int(r->error, name, v, 1, CHOICES_MAX, &n)) return false;
+    if ((uint32_t)n == r->request->n_choices) return true;
+    return api_fail(
+        r->error, ERR_UNSUPPORTED, name,
+        "is not supported but with the value of n (%u): all answers are given, none is chosen; leave it out",
+        r->request->n_choices);
+}
+
+static bool read_echo(struct api_reader *r, const char *name, const struct json *v) {
+    bool on = false;
+    if (!api_take_bool(r->error, name, v, &on)) return false;
+    r->request->submit.echo = on;
+    return true;
 }
 
 /* ---- only the neutral value ---- */
@@ -154,7 +209,8 @@ static bool neutral_none(struct api_reader *r UNUSED, const char *name UNUSED, c
         {"prompt_cache_retention", API_NO_EFFECT, NULL, "the cache keeps what its budget allows"},           \
         {"prediction", API_NO_EFFECT, NULL, "a hint for speed"},                                             \
         {"cache_prompt", API_NO_EFFECT, NULL, "prompts are always cached"},                                  \
-        {"n", API_NEUTRAL, api_neutral_one, "1"}, {"repeat_penalty", API_NEUTRAL, api_neutral_one, "1"},     \
+        {"n", API_HONOURED, read_n, "1 to 16, default 1"},                                                   \
+        {"repeat_penalty", API_NEUTRAL, api_neutral_one, "1"},                                               \
         {"repetition_penalty", API_NEUTRAL, api_neutral_one, "1"},                                           \
         {"typical_p", API_NEUTRAL, api_neutral_one, "1"}, {"mirostat", API_NEUTRAL, api_neutral_zero, "0"},  \
     {                                                                                                        \
@@ -184,13 +240,13 @@ static const struct api_param CHAT_PARAMS[] = {
 };
 
 static const struct api_param TEXT_PARAMS[] = {
-    {"prompt", API_HONOURED, read_prompt, "a string or an array of token ids; one prompt a request"},
+    {"prompt", API_HONOURED, read_prompt, "a string, an array of token ids, or an array of 1 to 16 of these"},
     {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more, default 16"},
     {"logprobs", API_HONOURED, openai_read_text_logprobs, "0 to 5"},
     SHARED_ROWS,
     {"suffix", API_NEUTRAL, api_neutral_empty, "\"\""},
-    {"echo", API_NEUTRAL, api_neutral_false, "false"},
-    {"best_of", API_NEUTRAL, api_neutral_one, "1"},
+    {"echo", API_HONOURED, read_echo, "true or false; without logprobs"},
+    {"best_of", API_HONOURED, read_best_of, "the same as n"},
 };
 
 const struct api_param *openai_params(enum openai_api api, size_t *ret_count) {
@@ -209,6 +265,15 @@ static bool settle_max_tokens(struct api_reader *r) {
 }
 
 static bool settle_text(struct api_reader *r) {
+    const struct request *q = r->request;
+    if (q->n_choices * (1 + q->n_more) > CHOICES_MAX)
+        return api_fail(r->error, ERR_INVALID, "n",
+                        "asks for %u answers to each of %u prompts; at most %d in all are given",
+                        q->n_choices, 1 + q->n_more, CHOICES_MAX);
+    if (q->submit.echo && q->submit.logprobs)
+        return api_fail(r->error, ERR_UNSUPPORTED, "echo",
+                        "is not supported with logprobs: those of the prompt's tokens are not kept; leave "
+                        "one of them out");
     r->request->submit.max_tokens = (uint32_t)(r->max_tokens ? r->max_tokens : TEXT_MAX_TOKENS_DEFAULT);
     return true;
 }

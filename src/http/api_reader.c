@@ -155,8 +155,8 @@ bool api_read_max_tokens(struct api_reader *r, const char *name, const struct js
     return api_take_int(r->error, name, v, 1, INT32_MAX, &r->max_tokens);
 }
 
-bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v) {
-    struct msg_tokens *ids = &r->request->submit.prompt_ids;
+bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v,
+                        struct msg_tokens *ids) {
     size_t n = json_count(v);
     ids->ids = mem_array(n, sizeof *ids->ids);
     if (!ids->ids) return api_no_memory(r, name);
@@ -223,10 +223,6 @@ bool api_neutral_one(struct api_reader *r UNUSED, const char *name UNUSED, const
 
 bool api_neutral_zero(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
     return is_number(v, 0);
-}
-
-bool api_neutral_false(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return json_type(v) == JSON_BOOL && !json_bool(v, true);
 }
 
 bool api_neutral_empty(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
@@ -311,6 +307,7 @@ static bool read_body(struct api_reader *r, const struct api_table *table, const
         return api_fail(r->error, ERR_INVALID, NULL, "the body must be a JSON object, not %s",
                         json_type_name(json_type(r->root)));
     s->kind = table->kind;
+    r->request->n_choices = 1;
     s->temperature = 1;
     s->top_p = 1;
     s->parallel_tool_calls = 1;
@@ -325,7 +322,9 @@ static bool read_body(struct api_reader *r, const struct api_table *table, const
     r->out->plan = (struct answer_plan){.kind = table->answer,
                                         .stream = r->request->stream,
                                         .include_usage = r->request->include_usage,
-                                        .logprobs = r->request->submit.logprobs > 0};
+                                        .logprobs = r->request->submit.logprobs > 0,
+                                        .n_choices = r->request->n_choices * (1 + r->request->n_more),
+                                        .n_per_prompt = r->request->n_choices};
     return true;
 }
 

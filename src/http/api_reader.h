@@ -81,11 +81,11 @@ bool api_choose_function(struct api_reader *r, const char *path, const char *nam
 bool api_read_model(struct api_reader *r, const char *name, const struct json *v);
 bool api_read_stream(struct api_reader *r, const char *name, const struct json *v);
 bool api_read_stops(struct api_reader *r, const char *name, const struct json *v); /* an array of strings */
-bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v); /* an array */
+bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v,
+                        struct msg_tokens *ids); /* an array */
 bool api_read_max_tokens(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_one(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_zero(struct api_reader *r, const char *name, const struct json *v);
-bool api_neutral_false(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_empty(struct api_reader *r, const char *name, const struct json *v);
 bool api_neutral_null(struct api_reader *r, const char *name, const struct json *v);
 bool api_is_word(const struct json *v, const char *word);

@@ -71,7 +71,9 @@ struct msg_strings {       /* a list of byte strings */
     F(U32, look) /* enum msg_look; not 0: DONE says it of the prompt, nothing is read or generated */            \
     F(U32, add_special) F(U32, parse_special) F(U32, with_pieces) /* MSG_LOOK_TOKENS: as engine_tokenize(); DONE.ends */ \
     F(U32, logprobs) /* 0: none are wanted; else 1 + the alternatives of each token (token_probs.h) */       \
-    F(BYTES, logit_bias) /* token_probs.h */
+    F(BYTES, logit_bias) /* token_probs.h */                                                                 \
+    F(U32, say_ids) /* 1: STARTED brings the prompt's ids in any case */                                     \
+    F(U32, echo) /* TEXT, TOKENS, 1: a first DELTA has the prompt's text */
 #define MSG_CANCEL(F) F(U64, request) /* -> FAILED with ERR_CANCELED, unless it ended by itself */
 #define MSG_QUERY(F) /* -> REPLY with JSON; asks the store, in every state of the seat */                    \
     F(U64, op)                                                                                               \
@@ -107,7 +109,7 @@ struct msg_strings {       /* a list of byte strings */
 #define MSG_OP_FAILED(F) F(U64, op) F(U32, err) F(STR, text)
 #define MSG_STARTED(F) /* the prompt is known and what is cached was put back */                             \
     F(U64, request) F(U32, prompt_tokens) F(U32, cached_tokens)                                              \
-    F(TOKENS, prompt_ids) /* "" where the text alone gives them; SUBMIT with replay brings them back */
+    F(TOKENS, prompt_ids) /* "" where the text alone gives them, unless they are wanted; SUBMIT with replay brings them back */
 #define MSG_DELTA(F) /* tokens and the text they released: text may be empty (held back) or of earlier tokens */ \
     F(U64, request) F(TOKENS, tokens) F(BYTES, text) F(BYTES, reasoning)                                     \
     F(BYTES, tool_calls) /* "" or a JSON array in the shape of OpenAI's delta.tool_calls */                  \

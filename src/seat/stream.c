@@ -39,6 +39,7 @@ void stream_free(struct room *r, struct stream *t) {
     text_stream_free(&t->text);
     shown_free(&t->shown);
     buf_free(&t->said);
+    buf_free(&t->prompt_text);
     mem_free(t->tokens);
     store_plan_free(&t->plan);
     for (uint32_t i = 0; i < RESTORE_AHEAD_BLOCKS; i++) disk_job_free(t->ready[i]);
@@ -205,17 +206,21 @@ static enum err check_bias(struct room *r, struct stream *t, char *why, size_t w
     return ERR_OK;
 }
 
-/* OpenAI's text_offset counts from the beginning of the prompt. */
-static enum err open_shown(struct room *r, struct stream *t) {
-    if (!t->req.logprobs) return ERR_OK;
+/* The text that a plain prompt's answer may begin with, and that OpenAI's text_offset counts from. */
+static enum err read_prompt_text(struct room *r, struct stream *t) {
+    if (!t->req.logprobs && !t->req.echo) return ERR_OK;
     struct buf text = BUF(0);
     enum err err = ERR_OK;
     if (t->req.kind == MSG_KIND_TEXT) buf_put(&text, t->req.prompt.data, t->req.prompt.size);
     for (uint32_t i = 0; t->req.kind == MSG_KIND_TOKENS && i < t->n_prompt && !err; i++)
         err = engine_piece(r->engine, t->tokens[i], false, &text);
     if (!err) err = text.error;
-    if (!err) shown_open(&t->shown, text.size ? utf8_count((const char *)text.data, text.size) : 0);
-    buf_free(&text);
+    if (!err && t->req.logprobs)
+        shown_open(&t->shown, text.size ? utf8_count((const char *)text.data, text.size) : 0);
+    if (!err && t->req.echo)
+        t->prompt_text = text;
+    else
+        buf_free(&text);
     return err;
 }
 
@@ -234,7 +239,7 @@ enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_
     t->limit = t->n_prompt + (t->req.max_tokens && t->req.max_tokens < left ? t->req.max_tokens : left);
     enum err err = add_stops(t, why, why_size);
     if (!err) err = check_bias(r, t, why, why_size);
-    if (!err) err = open_shown(r, t);
+    if (!err) err = read_prompt_text(r, t);
     if (!err) err = engine_sampler_new(r->engine, &t->req, t->chat, &t->sampler, why, why_size);
     if (err) return err;
     err = replay(r, t);
@@ -310,8 +315,14 @@ void stream_say_started(struct room *r, struct stream *t) {
         .type = MSG_TYPE_STARTED,
         .started = {.request = t->req.request, .prompt_tokens = t->n_prompt, .cached_tokens = t->cached}};
     /* Spliced tokens stand for a conversation that another process may not know. */
-    if (t->n_spliced > 0) m.started.prompt_ids = (struct msg_tokens){t->tokens, t->n_prompt};
+    if (t->n_spliced > 0 || t->req.say_ids)
+        m.started.prompt_ids = (struct msg_tokens){t->tokens, t->n_prompt};
     outbox_send(r->out, &m);
+    if (t->prompt_text.size == 0) return;
+    m = (struct msg){.type = MSG_TYPE_DELTA,
+                     .delta = {.request = t->req.request, .text = bytes_of(&t->prompt_text)}};
+    outbox_send(r->out, &m);
+    buf_free(&t->prompt_text);
 }
 
 /* ---- the ends ---- */

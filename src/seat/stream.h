@@ -40,9 +40,10 @@ struct stream {
     struct engine_chat *chat;
     struct engine_sampler *sampler;
     struct text_stream text;
-    struct buf said;    /* all text released so far: what the chat parser reads */
-    struct shown shown; /* fed only if req.logprobs */
-    const char *wrong;  /* of the request: the parameter that FAILED names; NULL. Static */
+    struct buf said;        /* all text released so far: what the chat parser reads */
+    struct shown shown;     /* fed only if req.logprobs */
+    struct buf prompt_text; /* only if req.echo, until it is said */
+    const char *wrong;      /* of the request: the parameter that FAILED names; NULL. Static */
 
     int32_t *tokens; /* prompt, replay, generated; the last one is not in the cells while it decodes */
     uint32_t n_tokens, tokens_room, n_prompt, n_replay;

@@ -81,6 +81,33 @@ def test_g1_a_prefilled_answer_goes_on(client):
         client.chat.completions.create(**twice)
 
 
+def test_g1_several_choices(client):
+    """The prompt is counted once. (What each says test_choices.py compares on the fake engine: here steps with several sequences take
+    other matrix kernels than steps with one.)"""
+    ask = {"model": SMOL, "messages": [{"role": "user", "content": "Write a sentence about the sea."}], "max_tokens": 24}
+    answer = client.chat.completions.create(**ask, temperature=1.2, n=3, seed=5)
+    assert len({c.message.content for c in answer.choices}) == 3 and [c.index for c in answer.choices] == [0, 1, 2]
+    single = client.chat.completions.create(**ask, temperature=0)
+    assert answer.usage.prompt_tokens == single.usage.prompt_tokens and 40 < answer.usage.completion_tokens <= 72
+    greedy = client.chat.completions.create(**ask, temperature=0, n=3)
+    assert len({c.message.content[:40] for c in [*greedy.choices, single.choices[0]]}) == 1
+    heard, ends = [""] * 3, []
+    for chunk in client.chat.completions.create(**ask, temperature=0, n=3, stream=True):
+        c = chunk.choices[0]
+        heard[c.index] += c.delta.content or ""
+        ends += [(c.index, c.finish_reason)] if c.finish_reason else []
+    assert {h[:40] for h in heard} == {single.choices[0].message.content[:40]} and sorted(i for i, _ in ends) == [0, 1, 2]
+
+
+def test_g1_several_prompts_and_echo(client):
+    prompts = ["The capital of France is", "One, two, three, four,"]
+    ask = {"model": SMOL, "temperature": 0, "max_tokens": 6}
+    answer = client.completions.create(**ask, prompt=prompts, echo=True, n=2)
+    single = [client.completions.create(**ask, prompt=p).choices[0].text for p in prompts]
+    assert [c.text for c in answer.choices] == [p + t for p, t in zip(prompts, single) for _ in range(2)]
+    assert "Paris" in answer.choices[0].text and "five" in answer.choices[3].text
+
+
 def test_g1_errors_in_the_clients_own_classes(client, running):
     hello = [{"role": "user", "content": "Hello"}]
     with pytest.raises(openai.NotFoundError) as e:

@@ -11,6 +11,7 @@
  *           "dirty"       STOP is not answered: STATS say the same dirty bytes for ever
  *           "counts"      figures of 5, 9, 7 and 10 restores: the third are older ones that come late
  *           "hinted"      the first token's text is the agent that READ_AHEAD named last
+ *           "told"        at once a text without tokens: what SUBMIT says of agent, seed, ids and whether STARTED must say them
  *   agent   "never"       a question about it is not answered
  *   model   "killed..."   SIGKILL while it is measured   "killonce..."   the same, once for the word
  *   words, files in the folder HOTSEAT_FAKE_SCRIPT:
@@ -118,8 +119,18 @@ static inline void scripted_submit(struct scripted_seat *s, const struct msg_sub
     static const uint64_t counts[] = {5, 9, 7, 10};
     for (int i = 0; i < 4 && strstr(t->prompt, "counts"); i++)
         scripted_say(s, (struct msg){.type = MSG_TYPE_STATS, .stats.restores = counts[i]});
-    scripted_say(s, (struct msg){.type = MSG_TYPE_STARTED,
-                                 .started = {.request = t->id, .prompt_tokens = 7, .cached_tokens = 5}});
+    int32_t ids[] = {1, 2, 3};
+    struct msg_tokens said = {.ids = ids, .n = m->say_ids ? 3 : 0};
+    scripted_say(
+        s, (struct msg){
+               .type = MSG_TYPE_STARTED,
+               .started = {.request = t->id, .prompt_tokens = 7, .cached_tokens = 5, .prompt_ids = said}});
+    if (!strstr(t->prompt, "told")) return;
+    char text[128];
+    int size = snprintf(text, sizeof text, "[%s %llu %u %u]", m->agent, (unsigned long long)m->seed,
+                        m->prompt_ids.n, m->say_ids);
+    scripted_say(s, (struct msg){.type = MSG_TYPE_DELTA,
+                                 .delta = {.request = t->id, .text = {(uint8_t *)text, (uint32_t)size}}});
 }
 
 static inline void scripted_cancel(struct scripted_seat *s, uint64_t id) {

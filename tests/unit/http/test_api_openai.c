@@ -48,6 +48,9 @@ static bool in_ignored(const struct api_parsed *p, const char *name) {
 #define MESSAGE(inner) "\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{" inner "}]"
 
 enum { CHAT = 1, TEXT = 2, BOTH = 3 };
+
+#define SIXTEEN "\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\""
+
 struct row {
     int apis;
     const char *name, *good, *bad; /* whole members; good2 may hold several */
@@ -60,7 +63,10 @@ static const struct row ROWS[] = {
      "messages"},
     {CHAT, "messages", "\"messages\":[{\"role\":\"developer\",\"content\":\"x\"}]", "\"messages\":null",
      ERR_INVALID, "messages"},
-    {TEXT, "prompt", "\"prompt\":\"x\"", "\"prompt\":[\"a\",\"b\"]", ERR_UNSUPPORTED, "prompt"},
+    {TEXT, "prompt", "\"prompt\":\"x\"", "\"prompt\":[\"a\",[]]", ERR_INVALID, "prompt[1]"},
+    {TEXT, "prompt", "\"prompt\":[\"a\",[1,2],\"\"]", "\"prompt\":[\"a\",[\"b\"]]", ERR_INVALID, "prompt[1]"},
+    {TEXT, "prompt", "\"prompt\":[[1],[2]]", "\"prompt\":[[1],[2,-1]]", ERR_INVALID, "prompt[1][1]"},
+    {TEXT, "prompt", "\"prompt\":[" SIXTEEN "]", "\"prompt\":[" SIXTEEN ",\"\"]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":[1,2,3]", "\"prompt\":[1,-2]", ERR_INVALID, "prompt[1]"},
     {TEXT, "prompt", "\"prompt\":[\"only one\"]", "\"prompt\":[]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":\"\"", "\"prompt\":[1,\"a\"]", ERR_INVALID, "prompt[1]"},
@@ -127,7 +133,10 @@ static const struct row ROWS[] = {
     {BOTH, "prompt_cache_retention", "\"prompt_cache_retention\":\"24h\"", NULL, ERR_OK, NULL},
     {BOTH, "prediction", "\"prediction\":{\"type\":\"content\"}", NULL, ERR_OK, NULL},
     {BOTH, "cache_prompt", "\"cache_prompt\":true", NULL, ERR_OK, NULL},
-    {BOTH, "n", "\"n\":1", "\"n\":2", ERR_UNSUPPORTED, "n"},
+    {BOTH, "n", "\"n\":1", "\"n\":0", ERR_INVALID, "n"},
+    {BOTH, "n", "\"n\":16", "\"n\":17", ERR_INVALID, "n"},
+    {TEXT, "n", "\"prompt\":[\"a\",\"b\",\"c\"],\"n\":5", "\"prompt\":[\"a\",\"b\",\"c\"],\"n\":6",
+     ERR_INVALID, "n"},
     {BOTH, "logit_bias", "\"logit_bias\":{}", "\"logit_bias\":[]", ERR_INVALID, "logit_bias"},
     {BOTH, "logit_bias", "\"logit_bias\":{\"0\":100,\"50256\":-100}", "\"logit_bias\":{\"7\":100.5}",
      ERR_INVALID, "logit_bias.7"},
@@ -167,8 +176,10 @@ static const struct row ROWS[] = {
     {CHAT, "chat_template_kwargs", "\"chat_template_kwargs\":{}", "\"chat_template_kwargs\":{\"a\":1}",
      ERR_UNSUPPORTED, "chat_template_kwargs"},
     {TEXT, "suffix", "\"suffix\":\"\"", "\"suffix\":\"}\"", ERR_UNSUPPORTED, "suffix"},
-    {TEXT, "echo", "\"echo\":false", "\"echo\":true", ERR_UNSUPPORTED, "echo"},
+    {TEXT, "echo", "\"echo\":false", "\"echo\":1", ERR_INVALID, "echo"},
+    {TEXT, "echo", "\"echo\":true", "\"echo\":true,\"logprobs\":0", ERR_UNSUPPORTED, "echo"},
     {TEXT, "best_of", "\"best_of\":1", "\"best_of\":3", ERR_UNSUPPORTED, "best_of"},
+    {TEXT, "best_of", "\"best_of\":3,\"n\":3", "\"best_of\":3,\"n\":2", ERR_UNSUPPORTED, "best_of"},
 };
 
 static void check_row(enum openai_api api, const struct row *row) {
@@ -204,6 +215,27 @@ START_TEST(every_parameter_has_a_row_here) {
             ck_assert_msg(found, "%s has no row", params[i].name);
         }
     }
+}
+END_TEST
+
+START_TEST(several_prompts_and_answers) {
+    struct api_parsed p = read_as(OPENAI_TEXT, "{\"prompt\":[\"a\",[7,8],\"\"],\"n\":2,\"echo\":true}", NULL);
+    const struct request *q = p.request;
+    ck_assert_msg(q, "%s", p.error.text);
+    ck_assert(q->submit.kind == MSG_KIND_TEXT && q->submit.prompt.size == 1 && q->submit.echo);
+    ck_assert(q->n_choices == 2 && q->n_more == 2);
+    ck_assert(q->more[0].ids.n == 2 && q->more[0].ids.ids[1] == 8 && q->more[1].text.size == 0);
+    ck_assert(p.plan.n_choices == 6 && p.plan.n_per_prompt == 2);
+    struct request *c = request_clone(q);
+    ck_assert(c->n_more == 0 && c->n_choices == 0 && c->submit.prompt.size == 1 && c->submit.echo);
+    ck_assert_str_eq(c->submit.agent, "");
+    request_free(c);
+    api_parsed_free(&p);
+    p = read_as(OPENAI_TEXT, "{\"prompt\":[[7,8],\"a\"]}", NULL);
+    ck_assert(p.request->submit.kind == MSG_KIND_TOKENS && p.request->submit.prompt_ids.n == 2);
+    ck_assert(p.request->n_more == 1 && p.plan.n_choices == 2 && p.plan.n_per_prompt == 1);
+    api_parsed_free(&p);
+    ck_assert_int_eq(mem_live_count(), 0);
 }
 END_TEST
 
@@ -558,6 +590,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("api_openai");
     TCase *t = tcase_create("reading");
+    tcase_add_test(t, several_prompts_and_answers);
     tcase_add_loop_test(t, one_parameter, 0, ARRAY_LEN(ROWS));
     tcase_add_loop_test(t, one_conversation, 0, ARRAY_LEN(CONVERSATIONS));
     tcase_add_test(t, every_parameter_has_a_row_here);

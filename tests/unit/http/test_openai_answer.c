@@ -86,6 +86,96 @@ START_TEST(a_whole_chat) {
 }
 END_TEST
 
+static struct reply *of(uint32_t choice, struct reply *r, bool last) {
+    r->choice = choice;
+    r->last = last;
+    return r;
+}
+
+static const struct json *member_of(const struct json *body, size_t choice, const char *member) {
+    return json_get(json_at(json_get(body, "choices"), choice), member);
+}
+
+START_TEST(several_choices_of_two_prompts) {
+    struct answer_plan plan = {.kind = ANSWER_TEXT, .n_choices = 4, .n_per_prompt = 2};
+    struct openai_answer *a = openai_answer_new(&plan, 1);
+    struct buf out = BUF(1u << 20);
+    struct json_error where;
+    static const char *const words[] = {"a", "b", "c", "d"};
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < 4; i++) take(a, of(3 - i, delta(words[3 - i], NULL, NULL), false), &out);
+    struct reply *other = of(2, done(MSG_FINISH_LENGTH), false);
+    other->queue_ns = 7;
+    take(a, other, &out);
+    for (uint32_t i = 0; i < 2; i++) take(a, of(i, done(MSG_FINISH_STOP), false), &out);
+    ck_assert_uint_eq(out.size, 0);
+    take(a, of(3, done(MSG_FINISH_STOP), true), &out);
+    struct json *body = json_read(out.data, out.size, &where);
+    ck_assert_uint_eq(json_count(json_get(body, "choices")), 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        char twice[3] = {words[i][0], words[i][0], 0};
+        ck_assert_int_eq(json_int(member_of(body, i, "index"), -1), i);
+        ck_assert_str_eq(json_string(member_of(body, i, "text"), NULL), twice);
+        ck_assert_str_eq(json_string(member_of(body, i, "finish_reason"), NULL), i == 2 ? "length" : "stop");
+    }
+    const struct json *usage = json_get(body, "usage"), *hotseat = json_get(body, "hotseat");
+    ck_assert_int_eq(json_int(json_get(usage, "prompt_tokens"), 0), 20);
+    ck_assert_int_eq(json_int(json_get(json_get(usage, "prompt_tokens_details"), "cached_tokens"), 0), 16);
+    ck_assert_int_eq(json_int(json_get(usage, "completion_tokens"), 0), 16);
+    ck_assert_int_eq(json_int(json_get(usage, "total_tokens"), 0), 36);
+    ck_assert_int_eq(json_int(json_get(hotseat, "prefill_tokens"), 0), 8);
+    ck_assert_double_eq(json_number(json_get(hotseat, "queue_ms"), 0), 1.5);
+    json_free(body);
+    openai_answer_free(a);
+    a = openai_answer_new(&plan, 1);
+    struct reply *beyond = of(4, delta("x", NULL, NULL), false);
+    ck_assert_int_eq(openai_answer_take(a, beyond, &out), ERR_PROTOCOL);
+    reply_free(beyond);
+    openai_answer_free(a);
+    buf_free(&out);
+    ck_assert_int_eq(mem_live_count(), 0);
+}
+END_TEST
+
+START_TEST(a_stream_of_two_choices_ends_once) {
+    struct answer_plan plan = {
+        .kind = ANSWER_CHAT, .stream = true, .include_usage = true, .n_choices = 2, .n_per_prompt = 2};
+    struct openai_answer *a = openai_answer_new(&plan, 1);
+    struct buf out = BUF(1u << 20);
+    take(a, of(0, delta("a", NULL, NULL), false), &out);
+    take(a, of(0, done(MSG_FINISH_STOP), false), &out);
+    take(a, of(1, reply_new(1, REPLY_ENTERED), false), &out);
+    ck_assert_ptr_null(memmem(out.data, out.size, "[DONE]", 6));
+    take(a, of(1, done(MSG_FINISH_LENGTH), true), &out);
+    static const struct {
+        int index;
+        const char *role, *content, *finish;
+    } wanted[] = {{0, "assistant", "", NULL},
+                  {0, NULL, "a", NULL},
+                  {0, NULL, NULL, "stop"},
+                  {1, "assistant", "", NULL},
+                  {1, NULL, NULL, "length"}};
+    for (int i = 0; i < (int)ARRAY_LEN(wanted); i++) {
+        struct json *chunk = data_at(&out, i);
+        const struct json *delta = choice_of(chunk, "delta");
+        const char *role = json_string(json_get(delta, "role"), NULL),
+                   *content = json_string(json_get(delta, "content"), NULL),
+                   *finish = json_string(choice_of(chunk, "finish_reason"), NULL);
+        ck_assert_int_eq(json_int(choice_of(chunk, "index"), -1), wanted[i].index);
+        ck_assert_pstr_eq(role, wanted[i].role);
+        ck_assert_pstr_eq(content, wanted[i].content);
+        ck_assert_pstr_eq(finish, wanted[i].finish);
+        json_free(chunk);
+    }
+    struct json *last = data_at(&out, (int)ARRAY_LEN(wanted));
+    ck_assert_int_eq(json_int(json_get(json_get(last, "usage"), "completion_tokens"), 0), 8);
+    json_free(last);
+    ck_assert_ptr_nonnull(memmem(out.data, out.size, "data: [DONE]", 12));
+    openai_answer_free(a);
+    buf_free(&out);
+}
+END_TEST
+
 START_TEST(debug_figures_come_only_when_asked) {
     struct openai_answer *a = openai_answer_new(&(struct answer_plan){.kind = ANSWER_TEXT}, 1);
     struct buf out = BUF(1u << 20);
@@ -231,6 +321,8 @@ int main(void) {
     TCase *t = tcase_create("answers");
     tcase_add_test(t, a_whole_chat);
     tcase_add_test(t, debug_figures_come_only_when_asked);
+    tcase_add_test(t, several_choices_of_two_prompts);
+    tcase_add_test(t, a_stream_of_two_choices_ends_once);
     tcase_add_test(t, tool_calls_are_put_together);
     tcase_add_loop_test(t, a_streamed_chat, 0, 2);
     tcase_add_test(t, streamed_text_equals_whole_text);

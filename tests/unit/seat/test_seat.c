@@ -370,6 +370,29 @@ START_TEST(looks_answer_at_once_and_start_nothing) {
 }
 END_TEST
 
+START_TEST(a_prompt_is_said_when_it_is_wanted) {
+    struct client *c = client_start(1);
+    client_seat(c, MODEL_A);
+    struct msg m = client_text("ann", "[[say:yes]]", 10);
+    struct answer *a = client_ask(c, m);
+    ck_assert_uint_eq(a->prompt_ids.n, 0); /* nobody wanted to know */
+    ck_assert_str_eq(text_of(a), "yes");
+    m.submit.say_ids = m.submit.echo = 1;
+    a = client_ask(c, m);
+    ck_assert_uint_eq(a->prompt_ids.n, 11);
+    ck_assert_int_eq(a->prompt_ids.ids[10], ']');
+    ck_assert_str_eq(text_of(a), "[[say:yes]]yes");
+    int32_t ids[] = {'x', 257, 0xc3};
+    m = client_text("ann", "", 1);
+    m.submit.kind = MSG_KIND_TOKENS;
+    m.submit.prompt_ids = (struct msg_tokens){ids, 3};
+    m.submit.echo = 1;
+    a = client_ask(c, m);
+    ck_assert_mem_eq(text_of(a), "x\xc3", 2); /* without the control token's */
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(a_model_may_be_asked_not_to_think) {
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
@@ -511,6 +534,7 @@ int main(void) {
                                   stops_cut_across_tokens,
                                   counting_reads_nothing,
                                   looks_answer_at_once_and_start_nothing,
+                                  a_prompt_is_said_when_it_is_wanted,
                                   looks_answer_at_once_and_start_nothing,
                                   a_model_may_be_asked_not_to_think,
                                   too_long_prompts_say_both_numbers,
