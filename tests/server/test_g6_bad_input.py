@@ -178,7 +178,7 @@ def test_g6_wrong_types_name_the_place(server):
         error = refused(s.post("/v1/chat/completions", body), 400)
         assert error["param"] == param and param in error["message"], (body, error)
     for body, param in (({"prompt": 7}, "prompt"), ({"prompt": []}, "prompt"), ({"prompt": [1, -1]}, "prompt[1]"), ({}, "prompt"),
-                        ({"prompt": [1, "x"]}, "prompt[1]"), ({"prompt": ["a", "b"]}, "prompt")):
+                        ({"prompt": [1, "x"]}, "prompt[1]"), ({"prompt": ["a", 7]}, "prompt[1]")):
         assert refused(s.post("/v1/completions", body), 400)["param"] == param
     for path, body, param in (("/admin/models/swap", {}, "model"), ("/admin/models/swap", {"model": 7}, "model"),
                               ("/admin/models/swap", {"model": "b", "drain_timeout_s": -1}, "drain_timeout_s"),
