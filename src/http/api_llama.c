@@ -78,7 +78,7 @@ static const struct api_param TEMPLATE_PARAMS[] = {
     {"chat_template_kwargs", API_NEUTRAL, api_neutral_empty, "{}"},
 };
 
-const struct api_param *llama_params(enum llama_api api, size_t *ret_count) {
+const struct api_param *look_params(enum look_api api, size_t *ret_count) {
     static const struct {
         const struct api_param *params;
         size_t n;

@@ -86,7 +86,7 @@ SAID = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    server = start(tmp_path_factory.mktemp("llama_api"), SMOL, QWEN, GEMMA)
+    server = start(tmp_path_factory.mktemp("look_api"), SMOL, QWEN, GEMMA)
     yield server
     server.stop()
     server.check_log()

@@ -57,11 +57,11 @@ START_TEST(the_document_says_the_same) {
     check("\n## POST /v1/messages\n", params, n);
     params = anthropic_params(ANTHROPIC_COUNT, &n);
     check("\n### POST /v1/messages/count_tokens\n", params, n);
-    params = llama_params(LLAMA_TOKENIZE, &n);
+    params = look_params(LLAMA_TOKENIZE, &n);
     check("\n## POST /tokenize\n", params, n);
-    params = llama_params(LLAMA_DETOKENIZE, &n);
+    params = look_params(LLAMA_DETOKENIZE, &n);
     check("\n## POST /detokenize\n", params, n);
-    params = llama_params(LLAMA_TEMPLATE, &n);
+    params = look_params(LLAMA_TEMPLATE, &n);
     check("\n## POST /apply-template\n", params, n);
 }
 END_TEST
