@@ -27,12 +27,13 @@
 #define QUEUE_TOTAL_MAX 4096
 #define REQUESTS_BYTES_MAX                                                                                   \
     (256u << 20) /* what these and the running ones asked with: 4,096 bodies would be 32 GB */
-#define CLIENT_OUT_BYTES_MAX (1u << 20) /* unsent bytes of one slow stream before it is ended */
-#define FRAME_BYTES_MAX (64u << 20)     /* one frame of the link: a body plus 1M tokens of replay */
-#define MAILBOX_MAIL_MAX 8192           /* frames and replies between two threads */
-#define DIRTY_BYTES_MAX (256u << 20)    /* KV bytes handed to the disk thread and not yet written */
-#define RESTORE_AHEAD_BLOCKS 8          /* blocks read ahead of the engine while a sequence is restored */
-#define SEQUENCES_MAX 256               /* libllama's LLAMA_MAX_SEQ */
+#define CLIENT_OUT_BYTES_MAX                                                                                 \
+    (1u << 20) /* unsent bytes of a stream that may wait for the next piece; then it is ended as slow */
+#define FRAME_BYTES_MAX (64u << 20)  /* one frame of the link: a body plus 1M tokens of replay */
+#define MAILBOX_MAIL_MAX 8192        /* frames and replies between two threads */
+#define DIRTY_BYTES_MAX (256u << 20) /* KV bytes handed to the disk thread and not yet written */
+#define RESTORE_AHEAD_BLOCKS 8       /* blocks read ahead of the engine while a sequence is restored */
+#define SEQUENCES_MAX 256            /* libllama's LLAMA_MAX_SEQ */
 #define PARALLEL_MAX 64
 #define TOKEN_GAP_MAX 100      /* times an undisturbed token: past it prompts fill whole steps anyway */
 #define SWAP_HISTORY 32        /* swaps that GET /admin/swap shows */

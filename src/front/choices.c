@@ -16,7 +16,8 @@ static uint64_t answers_of(const struct request *q) {
 uint64_t choices_bytes(const struct request *q) {
     uint64_t bytes = dispatch_bytes(q) * answers_of(q);
     for (uint32_t i = 0; i < q->n_more; i++)
-        bytes += q->more[i].text.size + (uint64_t)q->more[i].ids.n * sizeof *q->more[i].ids.ids;
+        bytes += (q->more[i].text.size + (uint64_t)q->more[i].ids.n * sizeof *q->more[i].ids.ids) *
+                 (q->n_choices ? q->n_choices : 1);
     return bytes;
 }
 
@@ -37,6 +38,18 @@ bool choices_is_last(const struct stream *t) {
     for (const struct stream *s = t->sibling; s != t; s = s->sibling)
         if (!s->ended) return false;
     return t->unborn == 0;
+}
+
+void choices_begin(struct stream *t) {
+    t->begun = true;
+    for (struct stream *s = t->sibling; s != t; s = s->sibling) s->begun = true;
+}
+
+/* The first one that waits, if none runs. */
+bool choices_speaks(const struct stream *t) {
+    for (const struct stream *s = t->sibling; s != t; s = s->sibling)
+        if (!s->ended && (s->running || s->choice < t->choice)) return false;
+    return true;
 }
 
 void choices_end_others(struct front *f, struct stream *t) {
@@ -80,22 +93,31 @@ bool choices_bear(struct front *f, struct stream *t) {
         struct stream *s = add(f, t, t->choice + i);
         if (!s) return false;
         s->request->submit.seed += i;
-        s->branch = true;
+        s->begun = true;
         s->due_ns = t->due_ns;
         stream_push(f, s);
     }
+    f->requests_bytes -= t->reserved_bytes;
+    t->reserved_bytes = 0;
     return true;
+}
+
+/* Room for those to come, so that they are not refused when their time has come. */
+static void expect(struct front *f, struct stream *t, uint32_t n) {
+    t->unborn = n - 1;
+    t->reserved_bytes = t->unborn * dispatch_bytes(t->request);
+    f->requests_bytes += t->reserved_bytes;
 }
 
 bool choices_open(struct front *f, struct stream *t) {
     struct request *q = t->request;
     uint32_t n = q->n_choices ? q->n_choices : 1;
-    t->unborn = n - 1;
+    expect(f, t, n);
     for (uint32_t i = 0; i < q->n_more; i++) {
         struct stream *s = add(f, t, (i + 1) * n);
         if (!s) return false;
         stream_take_prompt(f, s, &q->more[i]);
-        s->unborn = n - 1;
+        expect(f, s, n);
         stream_push(f, s);
     }
     return true;

@@ -26,7 +26,7 @@ uint64_t dispatch_bytes(const struct request *q) {
 }
 
 static void stream_free(struct front *f, struct stream *t) {
-    f->requests_bytes -= dispatch_bytes(t->request);
+    f->requests_bytes -= dispatch_bytes(t->request) + t->reserved_bytes;
     metrics_set(f->metrics, METRIC_REQUESTS_BYTES, (int64_t)f->requests_bytes);
     choices_leave(t);
     request_free(t->request);
@@ -78,10 +78,6 @@ void stream_push(struct front *f, struct stream *t) {
     f->n_waiting++;
     f->schedule = true;
     queue_gauges(f, t->model);
-}
-
-bool stream_has_begun(const struct stream *t) {
-    return t->submits || t->branch;
 }
 
 void stream_take_prompt(struct front *f, struct stream *t, struct request_prompt *p) {
@@ -136,8 +132,8 @@ static void fail_waiting(struct front *f, struct model *m, bool fresh, enum err 
             stream_end(f, t);
             continue;
         }
-        if (fresh && stream_has_begun(t)) continue;
-        count_end(f, t, stream_has_begun(t) ? METRIC_OUTCOME_ERROR : METRIC_OUTCOME_REFUSED);
+        if (fresh && t->begun) continue;
+        count_end(f, t, t->begun ? METRIC_OUTCOME_ERROR : METRIC_OUTCOME_REFUSED);
         front_reply_details(f, t->request, err, retry_s, mem_strdup(details), text);
         choices_end_others(f, t);
         stream_end(f, t);
@@ -280,7 +276,7 @@ static int64_t overlap_ns(int64_t a0, int64_t a1, int64_t b0, int64_t b1) {
 /* How much of its wait was the swap that brought its model: told apart from waiting for a turn. */
 static void note_wait(struct front *f, struct stream *t) {
     int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : t->waits_since_ns;
-    if (stream_has_begun(t)) return;
+    if (t->begun) return;
     if (f->last_swap_to == t->model)
         t->swap_ns = overlap_ns(arrived, f->now_ns, f->last_swap.started_ns, f->last_swap.ended_ns);
     t->queue_ns = f->now_ns - arrived - t->swap_ns;
@@ -293,10 +289,11 @@ static bool submit(struct front *f, struct stream *t) {
     m.submit.request = t->id;
     m.submit.replay = (struct msg_tokens){.ids = t->tokens, .n = t->n_tokens};
     m.submit.say_ids = t->unborn > 0;
-    if (t->entered) m.submit.echo = 0; /* it was said */
+    if (t->echoed) m.submit.echo = 0;
     if (!f->config->debug) m.submit.debug = 0;
     if (!seat_send(f, &m)) return false; /* the death of the seat is told elsewhere */
     note_wait(f, t);
+    choices_begin(t);
     list_remove(&t->model->waiting, &t->node);
     t->model->queue.known = false;
     f->n_waiting--;
@@ -432,9 +429,11 @@ static void on_delta(struct front *f, struct stream *t, struct msg_delta *m) {
         if (!t->first_token_ns) {
             t->first_token_ns = f->now_ns;
             int64_t arrived = t->request->arrived_ns ? t->request->arrived_ns : f->now_ns;
-            if (!t->branch) metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
+            if (t->choice == 0)
+                metrics_observe(f->metrics, METRIC_HISTOGRAM_FIRST_TOKEN, f->now_ns - arrived);
         }
     }
+    if (!m->tokens.n && m->text.size) t->echoed = true;
     if (!m->text.size && !m->reasoning.size && !m->tool_calls.size && !m->logprobs.size) return;
     struct reply *r = reply_for(t, REPLY_DELTA);
     if (r) { /* the bytes change hands */
@@ -605,8 +604,8 @@ void dispatch_waiting(struct front *f) {
         uint32_t position = 0;
         LIST_EACH(&m->waiting, struct stream, node, t) {
             position++;
-            bool silent = !t->request->stream || t->choice > 0; /* its first answer speaks for all */
-            if (silent || t->ended || f->now_ns < t->next_waiting_ns) continue;
+            if (!t->request->stream || t->ended || f->now_ns < t->next_waiting_ns) continue;
+            if (!choices_speaks(t)) continue;
             t->next_waiting_ns = f->now_ns + WAITING_EVERY_NS;
             struct reply *r = reply_for(t, REPLY_WAITING);
             if (r) {

@@ -39,7 +39,9 @@ struct stream {
         *sibling;    /* the ring of those that answer the same request (choices.c); itself when alone */
     uint32_t choice; /* which of the request's answers it is */
     uint32_t unborn; /* further answers to its prompt: born when it enters the seat */
-    bool branch;     /* born so */
+    bool begun;      /* part of the request's answer is out, or is being made: this one's or a sibling's */
+    bool echoed;     /* its prompt was said (echo) */
+    uint64_t reserved_bytes; /* in requests_bytes, for the unborn */
     struct request *request;
     struct model *model;
     uint64_t id; /* order of arrival, and the seat's name for it */
@@ -234,7 +236,6 @@ uint32_t retry_after_s(const struct front *f, int64_t at_ns);
 struct stream *stream_new(struct front *f, struct request *q, struct model *m); /* takes q; NULL: no memory */
 /* Another prompt instead of its request's; it is taken. */
 void stream_take_prompt(struct front *f, struct stream *t, struct request_prompt *p);
-bool stream_has_begun(const struct stream *t); /* part of its request's answer is out, or was made */
 void dispatch_tell_cancel(struct front *f, const struct stream *t);
 uint64_t dispatch_bytes(const struct request *q); /* what it asks with */
 
@@ -243,6 +244,8 @@ uint64_t choices_bytes(const struct request *q); /* of all the streams it will b
 /* The streams for the other prompts of t's request; later those of further answers to t's own prompt. False: no memory. */
 bool choices_open(struct front *f, struct stream *t);
 bool choices_bear(struct front *f, struct stream *t);
+void choices_begin(struct stream *t);         /* it enters the seat */
+bool choices_speaks(const struct stream *t);  /* of all of them it says where they wait */
 void choices_leave(struct stream *t);         /* out of its ring */
 bool choices_is_last(const struct stream *t); /* all others have ended, and none is unborn */
 void choices_end_others(struct front *f, struct stream *t);

@@ -248,7 +248,7 @@ static struct model_queue waiting_of(struct model *m) {
     LIST_EACH(&m->waiting, struct stream, node, t) {
         int64_t *oldest = is_background(t) ? &w.background_ns : &w.oldest_ns;
         if (t->waits_since_ns < *oldest) *oldest = t->waits_since_ns;
-        if (!stream_has_begun(t)) w.parked = false;
+        if (!t->begun) w.parked = false;
     }
     m->queue = w;
     return w;

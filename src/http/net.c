@@ -74,7 +74,7 @@ static struct exchange *exchange_new(struct net *n, struct MHD_Connection *conne
     ex->fd = info ? info->connect_fd : -1;
     ex->began_ns = ex->progress_ns = clock_now_ns();
     ex->body = BUF(BODY_BYTES_MAX);
-    ex->out = BUF(CLIENT_OUT_BYTES_MAX);
+    ex->out = BUF(2 * ANSWER_BYTES_MAX);
     list_push_back(&n->exchanges, &ex->node);
     return ex;
 }
@@ -205,7 +205,7 @@ static struct MHD_Response *make_response(struct exchange *ex) {
     } else {
         r = MHD_create_response_from_buffer_with_free_callback(ex->out.size, ex->out.data, free_body);
         ex->sent_bytes = ex->out.size;
-        if (r) ex->out = BUF(CLIENT_OUT_BYTES_MAX); /* the response owns the memory now */
+        if (r) ex->out = BUF(2 * ANSWER_BYTES_MAX); /* the response owns the memory now */
     }
     if (!r) return NULL;
     bool ok = !ex->content_type || MHD_add_response_header(r, "Content-Type", ex->content_type) == MHD_YES;
@@ -472,6 +472,8 @@ enum err net_stream_put(struct net *n UNUSED, struct exchange *ex, const void *d
         buf_consume(&ex->out, ex->out_at);
         ex->out_at = 0;
     }
+    if (ex->out.size > CLIENT_OUT_BYTES_MAX)
+        return ERR_LIMIT; /* one large piece (an echo) is no slow client */
     buf_put(&ex->out, data, size_bytes);
     if (ex->out.error) return ex->out.error;
     ex->sent_ns = clock_now_ns();

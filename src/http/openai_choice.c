@@ -103,7 +103,7 @@ enum err openai_choice_collect(struct openai_choice *c, const struct reply *r) {
 }
 
 size_t openai_choice_bytes(const struct openai_choice *c) {
-    size_t bytes = c->text.size + c->reasoning.size;
+    size_t bytes = c->text.size + c->reasoning.size + c->logprobs.told.size + c->logprobs.waiting.size;
     for (uint32_t i = 0; i < c->n_calls; i++) bytes += c->calls[i].arguments.size;
     return bytes;
 }

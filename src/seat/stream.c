@@ -208,7 +208,7 @@ static enum err check_bias(struct room *r, struct stream *t, char *why, size_t w
 /* The text that a plain prompt's answer may begin with, and that OpenAI's text_offset counts from. */
 static enum err read_prompt_text(struct room *r, struct stream *t) {
     if (!t->req.logprobs && !t->req.echo) return ERR_OK;
-    struct buf text = BUF(0);
+    struct buf text = BUF(ANSWER_BYTES_MAX);
     enum err err = ERR_OK;
     if (t->req.kind == MSG_KIND_TEXT) buf_put(&text, t->req.prompt.data, t->req.prompt.size);
     for (uint32_t i = 0; t->req.kind == MSG_KIND_TOKENS && i < t->n_prompt && !err; i++)

@@ -169,6 +169,15 @@ static inline void ask(uint64_t client, const char *name, const char *prompt) {
     ask_as(client, name, prompt, "");
 }
 
+/* A swap with a drain of its own, held for so long. */
+static inline void swap_with(uint64_t client, const char *name, int64_t drain_ns, int64_t hold_ns) {
+    struct request *q = request_new(name ? REQUEST_SWAP : REQUEST_OFFLOAD);
+    q->model = mem_strdup(name);
+    q->drain_timeout_ns = drain_ns;
+    q->hold_ns = hold_ns;
+    post(q, client);
+}
+
 static inline void swap(uint64_t client, const char *name, bool wait) {
     struct request *q = request_new(name ? REQUEST_SWAP : REQUEST_OFFLOAD);
     q->model = mem_strdup(name);

@@ -51,6 +51,27 @@ START_TEST(the_seat_is_told_whose_they_are_and_what_they_read) {
 }
 END_TEST
 
+/* Half of the answer is out: the prompt that has not had its turn waits with the one that was parked. */
+START_TEST(one_that_has_not_begun_waits_with_one_that_has) {
+    ready("auto-swap = off");
+    ask(10, "a", "n=60000"); /* and there are two places */
+    ask_for(1, "n=60000", "n=1", 1);
+    UNTIL(look(1).entered == 1 && metric(METRIC_REQUESTS_WAITING) == 1);
+    swap_with(2, "b", 0, 0);
+    ck_assert_int_eq(ended(2).end, REPLY_JSON);
+    ask(3, "a", "n=1");
+    ck_assert_int_eq(ended(3).err, ERR_AUTO_SWAP_OFF);
+    ck_assert_int_eq(look(1).lasts, 0);
+    front_cancel(rig.front, 10);
+    swap_with(4, "a", 0, 0);
+    UNTIL(look(1).entered >= 2);
+    front_cancel(rig.front, 1);
+    ck_assert_int_eq(ended(1).err, ERR_CANCELED);
+    nothing_is_left();
+    close_front();
+}
+END_TEST
+
 START_TEST(one_that_fails_ends_all) {
     ready("");
     ask_for(1, "n=60000", "fail", 3);
@@ -108,7 +129,9 @@ START_TEST(a_front_that_stops_frees_them) {
 END_TEST
 
 int main(int argc, char **argv) {
-    const TTest *const tests[] = {the_seat_is_told_whose_they_are_and_what_they_read, one_that_fails_ends_all,
+    const TTest *const tests[] = {the_seat_is_told_whose_they_are_and_what_they_read,
+                                  one_that_has_not_begun_waits_with_one_that_has,
+                                  one_that_fails_ends_all,
                                   they_are_parked_and_come_back,
                                   a_model_that_can_not_come_back_ends_them_once,
                                   a_front_that_stops_frees_them};

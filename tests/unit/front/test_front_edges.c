@@ -1,15 +1,6 @@
 /* Where the front's parts meet: what happened once, on a scripted seat. */
 #include "front_rig.h"
 
-/* A swap with a drain of its own, held for so long. */
-static void swap_with(uint64_t client, const char *name, int64_t drain_ns, int64_t hold_ns) {
-    struct request *q = request_new(name ? REQUEST_SWAP : REQUEST_OFFLOAD);
-    q->model = mem_strdup(name);
-    q->drain_timeout_ns = drain_ns;
-    q->hold_ns = hold_ns;
-    post(q, client);
-}
-
 static void pause_ms(int ms) {
     usleep((useconds_t)ms * 1000);
 }
