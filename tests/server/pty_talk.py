@@ -13,6 +13,13 @@ import time
 from hotseat_harness import seconds
 
 
+def take_terminal():
+    """A session of its own with this terminal, so that Ctrl-C is a signal for it alone; and one that is not ignored, as it is where the tests
+    run as a shell's background job."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """with Terminal([program, ...]) as t: t.expect("> "); t.type("hello\\n") ... t.ended() is the exit status."""
 
@@ -21,9 +28,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         clean = {k: v for k, v in os.environ.items() if not k.startswith("HOTSEAT_") and k != "NO_COLOR"}
         clean.update({"TERM": "xterm", **(env or {})})
-        # A session of its own with this terminal, so that Ctrl-C is a signal for it alone.
         self.process = subprocess.Popen([str(c) for c in command], stdin=slave, stdout=slave, stderr=slave, env=clean, close_fds=True,
-                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        start_new_session=True, preexec_fn=take_terminal)
         self.slave = slave  # kept, so that the terminal's settings can be looked at in the end
         self.before = termios.tcgetattr(slave)
         self.raw = ""       # all that was shown
