@@ -157,7 +157,11 @@ static void reference(struct walk *w, const struct json *v, const char *place) {
     const char *ref = json_string(json_get(v, "$ref"), NULL);
     others(w, v, place, ANY, HELD("$ref"));
     const struct json *target = ref ? resolve(w->root, ref) : NULL;
-    bool meets = !target || target == w->root, known = meets;
+    if (!target || target == w->root) {
+        found(w, place, "$ref");
+        return;
+    }
+    bool meets = false, known = false;
     for (uint32_t i = 0; i < w->n; i++) {
         bool same = w->targets[i] == target && strcmp(w->names[i], ref + 2) == 0;
         meets = meets || (!same && rules_meet(w->names[i], ref + 2));
@@ -239,7 +243,7 @@ static const char *plain_class(const char *p) {
     for (; *p && *p != ']'; p++) {
         if (!is_plain((unsigned char)*p) || *p == '[') return NULL;
         if (*p != '-' || p == begin || p[1] == ']') continue;
-        for (int c = p[-1]; c <= p[1]; c++)
+        for (int c = (unsigned char)p[-1]; c <= (unsigned char)p[1]; c++)
             if (!is_plain((unsigned char)c)) return NULL;
     }
     return *p == ']' ? p + 1 : NULL;
