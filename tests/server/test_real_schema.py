@@ -107,7 +107,11 @@ def test_g2_every_answer_validates(client):
     @given(schemas())
     def check(schema):
         jsonschema.Draft202012Validator.check_schema(schema)
-        choice = ask(client, schema).choices[0]
+        try:
+            choice = ask(client, schema).choices[0]
+        except openai.BadRequestError as e:  # drawn texts have characters that this vocabulary lacks
+            assert "can't write" in e.message and not json.dumps(schema, ensure_ascii=False).isascii(), e
+            return
         if choice.finish_reason == "length":  # cut off: nothing can be said
             return
         assert choice.finish_reason == "stop"
