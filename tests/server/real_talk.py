@@ -4,6 +4,11 @@ server where nothing ever left memory, to compare with to the bit.
 Equal text proves little, so every comparison is threefold (ACCEPTANCE, first paragraph): the hash of the KV bytes of all reused
 positions and of the logits row of the first new token; the tokens handed to the engine; and, in test_real_swap.py, a negative
 control where one flipped byte must turn the comparison red.
+
+What the bits depend on besides the tokens: on Gemma, how many tokens were read at once (small chunks take another matrix kernel); on
+every model, the order of the conversation's cells, for attention adds them up in that order. Cells that another agent leaves in the
+middle of a turn are filled by what is read next, so both sides of a comparison have to be alone, or to lose their neighbours alike.
+The differences are rounding (logprobs by some hundredths), and the text is nearly always the same.
 """
 from hotseat_harness import GEMMA, QWEN, SMOL, Server, Talk, link_models
 

@@ -283,9 +283,10 @@ def test_errors_have_anthropics_shape(server, tmp_path):
     assert "request-id" not in s.get("/health").headers
 
 
-def test_an_error_inside_of_a_stream(server):
-    s = server(model="a")
-    stream = open_stream(s, "[[say:I will die]][[die]]").read_all()
+def test_an_error_inside_of_a_stream(server, models):
+    add(models, "frail", step_us=50_000)  # what it said leaves the seat before it dies
+    s = server(model="frail")
+    stream = open_stream(s, "[[say:I will die]][[die]]", model="frail").read_all()
     name, event = stream.events[-1]
     assert name == "error" and event["type"] == "error" and event["error"]["type"] == "api_error" and event["error"]["code"] == "engine_died"
     assert event["request_id"] == stream.headers["request-id"]
@@ -396,6 +397,7 @@ def test_counts_do_not_make_others_look_short(server, models):
 
 def test_the_client_sees_errors_of_streams_and_passes_over_pings(server, models):
     add(models, "slow", step_us=5000)
+    add(models, "frail", step_us=50_000)
     s = server(model="slow", options=["--patience", "0"])
     hello = [{"role": "user", "content": "[[say:I will die]][[die]]"}]
     with anthropic.Anthropic(base_url=s.url, api_key="none", max_retries=0) as client:
@@ -405,11 +407,11 @@ def test_the_client_sees_errors_of_streams_and_passes_over_pings(server, models)
             kinds = [e.type for e in stream]
             assert kinds[0] == "message_start" and "ping" not in kinds and stream.get_final_text() == "late"
         busy.read_all()
-        with pytest.raises(anthropic.APIStatusError) as e, client.messages.stream(model="a", max_tokens=50, messages=hello) as stream:
+        with pytest.raises(anthropic.APIStatusError) as e, client.messages.stream(model="frail", max_tokens=50, messages=hello) as stream:
             stream.until_done()
         assert e.value.type == "api_error" and "died" in str(e.value)
         with pytest.raises(anthropic.InternalServerError) as e:
-            client.messages.create(model="a", max_tokens=50, messages=hello)
+            client.messages.create(model="frail", max_tokens=50, messages=hello)
         assert e.value.type == "api_error" and e.value.request_id
         beta = client.beta.messages.create(model="a", max_tokens=50, messages=[{"role": "user", "content": "[[say:beta]]"}], betas=["x-1"])
         assert beta.content[0].text == "beta"

@@ -232,13 +232,14 @@ def test_a_client_that_leaves_takes_all_along(server, models):
 
 def test_what_ends_one_ends_all_with_one_error(server, models):
     add(models, "slow", step_us=2000)
-    s = server(model="slow", options=["--parallel", "2"])
+    add(models, "frail", step_us=50_000)  # what it said leaves the seat before it dies
+    s = server(model="frail", options=["--parallel", "2"])
     for stream in (False, True):
         if stream:
-            st = open_stream(s, TEXT, ["[[len=800]]", "[[say:I will die]][[die]]"], n=2, model="slow").read_all()
+            st = open_stream(s, TEXT, ["[[len=800]]", "[[say:I will die]][[die]]"], n=2, model="frail").read_all()
             assert st.error["code"] == "engine_died" and st.raw.count(b'"error"') == 1 and not st.done
         else:
-            r = s.post(TEXT, body_of(TEXT, ["[[len=800]]", "[[say:I will die]][[die]]"], n=2, model="slow"))
+            r = s.post(TEXT, body_of(TEXT, ["[[len=800]]", "[[say:I will die]][[die]]"], n=2, model="frail"))
             assert r.status == 500 and r.json()["error"]["code"] == "engine_died"
         wait_until(lambda: slots(s) == 0 and s.metrics().sum("hotseat_requests_waiting") == 0, what="nothing of it is left", timeout=5)
     assert s.metrics().sum("hotseat_requests_total", outcome="engine_died") == 2

@@ -27,6 +27,9 @@ class Teller:
         self.begin()
 
     def begin(self):
+        """On the quiet server nothing of the last round stays: it would leave the cells after a minute, in the middle of a turn perhaps,
+        and what is read then fills the hole. A sum over cells in another order has other bits (real_talk.py)."""
+        self.quiet.request("DELETE", f"/admin/agents/{self.name}?model={self.model}")
         self.round += 1
         first = f"This is {self.name}, for the {self.round}. time. "
         self.pages = [first + TURNS[0], *TURNS[1:3]]
