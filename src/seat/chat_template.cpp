@@ -11,6 +11,7 @@
 #include "seat/chat_template.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -512,7 +513,7 @@ enum err chat_render_parse(struct chat_render *r, const char *text, size_t size_
 struct chat_grammar {
     struct llama_sampler *rules;
     const struct llama_vocab *vocab;
-    bool off; /* the text left the grammar (a replay of other text): it constrains no more */
+    bool broken; /* the rules lost the text: nothing is allowed any more, and the answer ends with an error */
     /* A lazy grammar sleeps until its trigger; a trigger inside of thoughts is none. */
     bool watch_thoughts, thinking;
     std::string tail, think_start;
@@ -610,9 +611,11 @@ void chat_grammar_free(struct chat_grammar *g) {
 }
 
 void chat_grammar_apply(struct chat_grammar *g, llama_token_data_array *candidates) {
-    if (g->off || g->thinking) return;
+    if (g->thinking) return;
     char why[64];
-    if (guarded(why, sizeof why, [&] { llama_sampler_apply(g->rules, candidates); })) g->off = true;
+    if (!g->broken && guarded(why, sizeof why, [&] { llama_sampler_apply(g->rules, candidates); }))
+        g->broken = true;
+    for (size_t i = 0; g->broken && i < candidates->size; i++) candidates->data[i].logit = -INFINITY;
 }
 
 bool chat_grammar_allows(struct chat_grammar *g, int32_t token) {
@@ -623,7 +626,7 @@ bool chat_grammar_allows(struct chat_grammar *g, int32_t token) {
 }
 
 void chat_grammar_accept(struct chat_grammar *g, int32_t token) {
-    if (g->off) return;
+    if (g->broken) return;
     char why[64];
     enum err err = guarded(why, sizeof why, [&] {
         bool was_thinking = g->thinking;
@@ -633,7 +636,7 @@ void chat_grammar_accept(struct chat_grammar *g, int32_t token) {
         if (llama_vocab_is_eog(g->vocab, token) && !chat_grammar_allows(g, token)) return;
         llama_sampler_accept(g->rules, token);
     });
-    if (err) g->off = true;
+    if (err) g->broken = true;
 }
 
 /* ---- the model ---- */

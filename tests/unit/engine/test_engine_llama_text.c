@@ -328,6 +328,7 @@ static uint32_t generate(struct engine *e, const struct msg_submit *r, const int
     uint32_t item = (uint32_t)((pos - 1) % CHUNK);
     while (got < n) {
         int32_t token = engine_sampler_pick(s, item, pos);
+        if (token < 0) break;
         engine_sampler_accept(s, token);
         out[got++] = token;
         if (engine_is_end(e, token)) break;
@@ -395,6 +396,24 @@ START_TEST(test_schema_makes_json) {
 }
 END_TEST
 
+/* Whatever follows text that a schema does not allow, it would not be an answer to that schema. */
+START_TEST(test_after_text_that_left_the_grammar_nothing_is_allowed) {
+    struct engine *e = load(QWEN, NULL);
+    configure(e, CELLS);
+    struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Describe a fox.\"}]");
+    int32_t free_text[4], ids[20];
+    struct buf text = BUF(1 << 16);
+    ck_assert_uint_eq(generate(e, &r, NULL, 0, free_text, 4, &text), 4);
+    r.json_schema = bytes("{\"type\":\"object\"}");
+    for (int pass = 0; pass < 2; pass++) {
+        r.temperature = pass ? 1.2 : 0;
+        ck_assert_uint_eq(generate(e, &r, free_text, 4, ids, 20, &text), 4);
+    }
+    buf_free(&text);
+    engine_free(e);
+}
+END_TEST
+
 START_TEST(test_forced_tool_call) {
     struct engine *e = load(QWEN, NULL);
     configure(e, CELLS);
@@ -433,6 +452,7 @@ static Suite *suite(void) {
     tcase_set_timeout(t, 400);
     tcase_add_test(t, test_sampling_is_a_function_of_seed_and_position);
     tcase_add_test(t, test_schema_makes_json);
+    tcase_add_test(t, test_after_text_that_left_the_grammar_nothing_is_allowed);
     tcase_add_test(t, test_forced_tool_call);
     suite_add_tcase(s, t);
     return s;
