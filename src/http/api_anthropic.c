@@ -64,11 +64,23 @@ static bool read_output_format(struct api_reader *r, const struct json *format) 
 static bool read_output_config(struct api_reader *r, const char *name, const struct json *v) {
     if (!api_take_object(r, name, v)) return false;
     const struct json *effort = json_get(v, "effort"), *format = json_get(v, "format");
-    if (api_is_given(effort) && !api_is_word(effort, "high"))
-        return api_fail(r->error, ERR_UNSUPPORTED, "output_config.effort",
-                        "is not supported; leave it out or send \"high\"");
+    if (api_is_given(effort) && !api_read_effort(r, "output_config.effort", effort)) return false;
     api_ignored_others(r, name, v, (const char *const[]){"effort", "format", NULL});
     return !api_is_given(format) || read_output_format(r, format);
+}
+
+/* Clients that manage a long context send it with every request; it changes nothing where all thoughts are kept. */
+static bool neutral_keeps_all(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
+    const struct json *edits = json_get(v, "edits");
+    if (json_type(v) != JSON_OBJECT || json_count(v) > (edits != NULL)) return false;
+    if (edits && json_type(edits) != JSON_ARRAY) return false;
+    for (size_t i = 0; i < json_count(edits); i++) {
+        const struct json *edit = json_at(edits, i);
+        if (!api_is_word(json_get(edit, "type"), "clear_thinking_20251015") ||
+            !api_is_word(json_get(edit, "keep"), "all"))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the tables ---- */
@@ -88,13 +100,14 @@ static bool read_output_config(struct api_reader *r, const char *name, const str
          "auto, any, tool or none, with disable_parallel_tool_use"},                                         \
         {"thinking", API_HONOURED, read_thinking,                                                            \
          "disabled, else as the model's template has it; budget_tokens is named as ignored"},                \
-        {"output_config", API_HONOURED, read_output_config, "format: json_schema; effort: only high"},       \
+        {"output_config", API_HONOURED, read_output_config,                                                  \
+         "format: json_schema; effort: as the template has it"},                                             \
         {"cache_control", API_NO_EFFECT, NULL, "prompts are always cached"},                                 \
         {"speed", API_NO_EFFECT, NULL, "there is one speed"},                                                \
         {"user_profile_id", API_NO_EFFECT, NULL, "kept nowhere"},                                            \
         {"workspace_id", API_NO_EFFECT, NULL, "kept nowhere"},                                               \
         {"mcp_servers", API_NEUTRAL, api_neutral_empty, "[]"},                                               \
-        {"context_management", API_NEUTRAL, api_neutral_null, "null"}, {                                     \
+        {"context_management", API_NEUTRAL, neutral_keeps_all, "no edits, or to keep all thoughts"}, {       \
         "output_format", API_NEUTRAL, api_neutral_null, "null; output_config.format is the newer name"       \
     }
 

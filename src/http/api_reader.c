@@ -165,6 +165,25 @@ bool api_choose_function(struct api_reader *r, const char *path, const char *nam
     return api_choose_word(r, path, name);
 }
 
+bool api_read_effort(struct api_reader *r, const char *path, const struct json *v) {
+    static const char *const WORDS[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+    struct msg_submit *s = &r->request->submit;
+    if (json_type(v) != JSON_STRING)
+        return api_fail(r->error, ERR_INVALID, path, "must be a string, not %s",
+                        json_type_name(json_type(v)));
+    for (size_t i = 0; i < ARRAY_LEN(WORDS); i++) {
+        if (!api_is_word(v, WORDS[i])) continue;
+        if (i == 0) {
+            s->no_thinking = 1;
+            return true;
+        }
+        s->effort = mem_strdup(WORDS[i]);
+        return s->effort ? true : api_no_memory(r, path);
+    }
+    return api_fail(r->error, ERR_UNSUPPORTED, path,
+                    "is not supported; send none, minimal, low, medium, high, xhigh or max");
+}
+
 /* ---- rows that are the same in several tables ---- */
 
 bool api_read_model(struct api_reader *r, const char *name, const struct json *v) {

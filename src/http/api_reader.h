@@ -80,6 +80,9 @@ bool api_function_name_ok(const char *s, size_t size);
 bool api_choose_word(struct api_reader *r, const char *path, const char *word);
 bool api_choose_function(struct api_reader *r, const char *path, const char *name);
 
+/* How much to think: "none" is not at all, the other words are the template's business. */
+bool api_read_effort(struct api_reader *r, const char *path, const struct json *v);
+
 /* Rows that are the same in several tables; api_param_fn each. */
 bool api_read_model(struct api_reader *r, const char *name, const struct json *v);
 bool api_read_stream(struct api_reader *r, const char *name, const struct json *v);

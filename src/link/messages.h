@@ -68,6 +68,7 @@ struct msg_strings {       /* a list of byte strings */
     F(TOKENS, replay) /* tokens generated before the stream moved: fed back in, their text not sent again */ \
     F(U32, debug) /* 1: DONE carries the debug hashes */                                                     \
     F(U32, no_thinking) /* CHAT, 1: where the template lets a model think or not, it does not */             \
+    F(STR, effort) /* CHAT: "", or how much to think, for a template that asks */                           \
     F(U32, look) /* enum msg_look; not 0: DONE says it of the prompt, nothing is read or generated */            \
     F(U32, add_special) F(U32, parse_special) F(U32, with_pieces) /* MSG_LOOK_TOKENS: as engine_tokenize(); DONE.ends */ \
     F(U32, logprobs) /* 0: none are wanted; else 1 + the alternatives of each token (token_probs.h) */       \

@@ -297,6 +297,8 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
     const common_chat_templates *templates = tools && t->with_tools ? t->with_tools.get() : t->plain.get();
     in.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
     in.enable_thinking = request->no_thinking == 0;
+    if (request->effort && *request->effort)
+        in.chat_template_kwargs["reasoning_effort"] = "\"" + std::string(request->effort) + "\"";
     in.now =
         std::chrono::system_clock::from_time_t(1735732800); /* noon of PINNED_DAY, the same day everywhere */
     in.chat_template_kwargs["date_string"] = "\"" + pinned_date("%d %b %Y") + "\"";

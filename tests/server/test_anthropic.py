@@ -212,7 +212,7 @@ def text_of(message):
 def test_g2_what_asks_for_nothing_changes_nothing(server):
     s = server(model="a")
     plain = text_of(ask(s, "[[len=60]]"))
-    for name, value in {"system": None, "tools": [], "tool_choice": {"type": "auto"}, "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"},
+    for name, value in {"system": None, "tools": [], "tool_choice": {"type": "auto"}, "thinking": {"type": "adaptive"}, "output_config": {"effort": "low"},
                         "cache_control": {"type": "ephemeral"}, "speed": "standard", "user_profile_id": "x", "workspace_id": "x", "mcp_servers": [],
                         "context_management": None, "output_format": None, "top_p": 1, "top_k": 0, "stop_sequences": [], "stream": False,
                         "metadata": {}, "service_tier": "auto", "inference_geo": "eu", "diagnostics": {}, "container": None}.items():

@@ -21,13 +21,13 @@ def text_of(answer):
 
 NEUTRAL = {"repeat_penalty": 1, "repetition_penalty": 1.0, "typical_p": 1, "mirostat": 0, "grammar": ""}
 NEUTRAL_OF = {
-    CHAT: {**NEUTRAL, "audio": None, "modalities": ["text"], "reasoning_effort": "medium",
+    CHAT: {**NEUTRAL, "audio": None, "modalities": ["text"],
            "verbosity": "medium", "web_search_options": None, "functions": [], "function_call": "none", "chat_template_kwargs": {}},
     TEXT: {**NEUTRAL, "suffix": ""},
 }
 REFUSED = {"repeat_penalty": 1.1, "repetition_penalty": 2, "typical_p": 0.5, "mirostat": 1, "grammar": "root ::= x"}
 REFUSED_OF = {
-    CHAT: {**REFUSED, "audio": {"voice": "x"}, "modalities": ["text", "audio"], "reasoning_effort": "high",
+    CHAT: {**REFUSED, "audio": {"voice": "x"}, "modalities": ["text", "audio"],
            "verbosity": "low", "web_search_options": {}, "functions": [{"name": "f"}], "function_call": {"name": "f"},
            "chat_template_kwargs": {"x": 1}},
     TEXT: {**REFUSED, "suffix": "tail", "best_of": 2},
@@ -37,7 +37,7 @@ NO_EFFECT = {"metadata": {"a": "b"}, "store": True, "service_tier": "flex", "saf
 HONOURED_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "presence_penalty": 0, "frequency_penalty": 0, "stop": None,
                      "stream": False, "stream_options": None, "user": None, "prompt_cache_key": None, "seed": None, "ignore_eos": False, "logit_bias": {},
                      "n": 1}
-DEFAULTS_OF = {CHAT: {**HONOURED_DEFAULTS, "logprobs": False, "top_logprobs": 0}, TEXT: {**HONOURED_DEFAULTS, "logprobs": None, "echo": False, "best_of": 1}}
+DEFAULTS_OF = {CHAT: {**HONOURED_DEFAULTS, "logprobs": False, "top_logprobs": 0, "reasoning_effort": "medium"}, TEXT: {**HONOURED_DEFAULTS, "logprobs": None, "echo": False, "best_of": 1}}
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])

@@ -272,7 +272,7 @@ START_TEST(test_dates_are_pinned) {
 }
 END_TEST
 
-/* A template of the kind that lets a model think or not, as Qwen3's: the request says which. */
+/* A template of the kind that lets a model think or not, as Qwen3's, and says how much, as gpt-oss's: the request says which. */
 START_TEST(test_thinking_is_switched_off) {
     struct engine *e = NULL;
     struct engine_model model;
@@ -282,17 +282,20 @@ START_TEST(test_thinking_is_switched_off) {
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
         "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}"
-        "{% endif %}{% endif %}";
+        "{% endif %}{% if reasoning_effort is defined %}{{ 'Effort: ' + reasoning_effort }}{% endif %}{% "
+        "endif %}";
     ck_assert_int_eq(engine_open(&e), ERR_OK);
     ck_assert_int_eq(engine_load(e, &p, &model, why, sizeof why), ERR_OK);
     for (uint32_t off = 0; off <= 1; off++) {
         struct engine_chat *chat = NULL;
         struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"hi\"}]");
         r.no_thinking = off;
+        r.effort = off ? NULL : (char *)(uintptr_t) "low";
         ck_assert_int_eq(engine_chat_render(e, &r, &chat, why, sizeof why), ERR_OK);
         size_t size = 0;
         const char *prompt = engine_chat_prompt(chat, &size);
         ck_assert_msg((strstr(prompt, "</think>") != NULL) == off, "%s", prompt);
+        ck_assert_msg((strstr(prompt, "Effort: low") != NULL) == !off, "%s", prompt);
         engine_chat_free(chat);
     }
     engine_free(e);

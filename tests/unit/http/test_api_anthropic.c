@@ -33,6 +33,7 @@ static bool in_ignored(const struct api_parsed *p, const char *name) {
 }
 
 #define TOOL "{\"name\":\"f\",\"input_schema\":{\"type\":\"object\"}}"
+#define KEEPING(type, keep) "\"context_management\":{\"edits\":[{\"type\":\"" type "\",\"keep\":" keep "}]}"
 #define CHOOSE(choice) "\"tools\":[" TOOL "],\"tool_choice\":" choice
 
 enum { MESSAGES = 1, COUNT = 2, BOTH = 3 };
@@ -82,7 +83,7 @@ static const struct row ROWS[] = {
     {BOTH, "thinking", "\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"}",
      "\"thinking\":{\"type\":\"adaptive\",\"display\":\"omitted\"}", ERR_UNSUPPORTED, "thinking.display"},
     {BOTH, "output_config", "\"output_config\":{\"effort\":\"high\"}",
-     "\"output_config\":{\"effort\":\"low\"}", ERR_UNSUPPORTED, "output_config.effort"},
+     "\"output_config\":{\"effort\":\"much\"}", ERR_UNSUPPORTED, "output_config.effort"},
     {BOTH, "output_config", "\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{}}}",
      "\"output_config\":{\"format\":{\"type\":\"json_schema\"}}", ERR_INVALID, "output_config.format.schema"},
     {BOTH, "output_config", "\"output_config\":{}", "\"output_config\":{\"format\":{\"type\":\"xml\"}}",
@@ -92,8 +93,14 @@ static const struct row ROWS[] = {
     {BOTH, "user_profile_id", "\"user_profile_id\":\"x\"", NULL, ERR_OK, NULL},
     {BOTH, "workspace_id", "\"workspace_id\":\"x\"", NULL, ERR_OK, NULL},
     {BOTH, "mcp_servers", "\"mcp_servers\":[]", "\"mcp_servers\":[{}]", ERR_UNSUPPORTED, "mcp_servers"},
-    {BOTH, "context_management", "\"context_management\":null", "\"context_management\":{}", ERR_UNSUPPORTED,
-     "context_management"},
+    {BOTH, "context_management", "\"context_management\":null", "\"context_management\":\"auto\"",
+     ERR_UNSUPPORTED, "context_management"},
+    {BOTH, "context_management", "\"context_management\":{}", KEEPING("clear_thinking_20251015", "2"),
+     ERR_UNSUPPORTED, "context_management"},
+    {BOTH, "context_management", KEEPING("clear_thinking_20251015", "\"all\""),
+     KEEPING("clear_tool_uses_20250919", "\"all\""), ERR_UNSUPPORTED, "context_management"},
+    {BOTH, "context_management", "\"context_management\":{\"edits\":[]}",
+     "\"context_management\":{\"edits\":[],\"more\":1}", ERR_UNSUPPORTED, "context_management"},
     {BOTH, "output_format", "\"output_format\":null", "\"output_format\":{\"type\":\"json_schema\"}",
      ERR_UNSUPPORTED, "output_format"},
     {MESSAGES, "temperature", "\"temperature\":0", "\"temperature\":1.1", ERR_INVALID, "temperature"},
@@ -254,7 +261,8 @@ START_TEST(what_is_read_is_what_was_sent) {
     struct api_parsed p = read_with(
         ANTHROPIC_MESSAGES,
         "\"model\":\"B\",\"temperature\":0.25,\"top_p\":0.5,\"top_k\":7,\"stop_sequences\":[\"x\",\"yy\"],"
-        "\"max_tokens\":9,\"stream\":true,\"thinking\":{\"type\":\"disabled\"},\"tools\":[{\"name\":\"f\","
+        "\"max_tokens\":9,\"stream\":true,\"thinking\":{\"type\":\"disabled\"},"
+        "\"output_config\":{\"effort\":\"low\"},\"tools\":[{\"name\":\"f\","
         "\"description\":\"d\",\"input_schema\":{\"type\":\"object\"},\"strict\":false}],"
         "\"tool_choice\":{\"type\":\"tool\",\"name\":\"f\",\"disable_parallel_tool_use\":true}");
     ck_assert_msg(p.request, "%s", p.error.text);
@@ -268,6 +276,7 @@ START_TEST(what_is_read_is_what_was_sent) {
     ck_assert_str_eq((const char *)s->stops.items[1].data, "yy");
     ck_assert_uint_eq(s->max_tokens, 9);
     ck_assert_uint_eq(s->no_thinking, 1);
+    ck_assert_str_eq(s->effort, "low");
     ck_assert_str_eq(
         (const char *)s->tools.data,
         "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":"
