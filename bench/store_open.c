@@ -102,8 +102,8 @@ static void fill(uint32_t n_blocks, size_t part_bytes) {
         make_tokens(tokens, CHAIN_BLOCKS * BLOCK_TOKENS, i);
         struct block_name leaf = put_chain(s, tag_of(1), agent, tokens, CHAIN_BLOCKS * BLOCK_TOKENS, part,
                                            part_bytes / BLOCK_TOKENS, &written);
-        must(store_agent_note(s, tag_of(1), "model", agent, leaf, CHAIN_BLOCKS * BLOCK_TOKENS, false) ==
-             ERR_OK);
+        struct store_note note = {tag_of(1), "model", agent, leaf, .n_tokens = CHAIN_BLOCKS * BLOCK_TOKENS};
+        must(store_agent_note(s, &note) == ERR_OK);
     }
     store_free(s);
 }
@@ -204,7 +204,8 @@ static void measure_write(uint32_t which, uint32_t turn_tokens) {
     for (uint32_t end = turn_tokens < n ? turn_tokens : n;;
          end = end + turn_tokens < n ? end + turn_tokens : n) {
         struct block_name leaf = put_chain(s, tag_of(which), "ann", tokens, end, part, TOKEN_BYTES, &written);
-        must(store_agent_note(s, tag_of(which), "model", "ann", leaf, end, false) == ERR_OK);
+        struct store_note note = {tag_of(which), "model", "ann", leaf, .n_tokens = end};
+        must(store_agent_note(s, &note) == ERR_OK);
         if (end == n) break;
     }
     double seconds = (double)(clock_now_ns() - began) / 1e9;

@@ -250,7 +250,10 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
     uint32_t keep = common < t->n_tokens ? common : t->n_tokens - 1, wanted = blocks_wanted(t);
     bool other = strcmp(s->agent, t->req.agent) != 0;
     if (keep == 0) return TAKE_NOT;
-    if ((common < s->n_tokens || other) && !save_sequence(r, s, SAVE_TURN))
+    /* What the turn before has left to be stored is stored now: once t has read on, its end is none any more. Nobody waits for it
+     * whose tokens all stay. */
+    bool lossy = common < s->n_tokens || other;
+    if ((lossy || s->turn_unsaved) && !save_sequence(r, s, SAVE_TURN) && lossy)
         return room_may_wait(s) ? TAKE_WAIT
                                 : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
     if (wanted > s->held && !room_make_place(r, wanted - s->held, false, s)) return TAKE_WAIT;

@@ -348,9 +348,15 @@ static void note(struct disk_worker *w, struct disk_job *job) {
         return;
     }
     scan(w, true);
-    job->err = w->store ? store_agent_note(w->store, job->tag, job->model, job->agent, job->leaf,
-                                           job->n_chain, job->pinned)
-                        : ERR_IO;
+    struct store_note n = {.tag = job->tag,
+                           .model = job->model,
+                           .agent = job->agent,
+                           .leaf = job->leaf,
+                           .n_tokens = job->n_chain,
+                           .n_prompt = job->n_prompt,
+                           .interrupted = job->interrupted,
+                           .pinned_model = job->pinned};
+    job->err = w->store ? store_agent_note(w->store, &n) : ERR_IO;
     if (!job->err) {
         unsaved_clear(&w->unsaved, job->tag, job->agent);
         return;

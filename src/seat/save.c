@@ -152,6 +152,8 @@ static bool save_note(struct room *r, struct sequence *s) {
     if (s->n_tokens > first)
         job->leaf = block_name_of(job->leaf, r->tag, s->tokens + first, s->n_tokens - first);
     job->n_chain = s->n_tokens;
+    job->n_prompt = s->n_prompt;
+    job->interrupted = s->interrupted;
     job->pinned = r->pin;
     if (!job->model || !job->agent) {
         disk_job_free(job);

@@ -40,7 +40,7 @@ enum disk_job_kind {
     DISK_PLAN,          /* tag, tokens, window -> plan */
     DISK_GET,           /* tag, block, its tokens -> base, window_part */
     DISK_PUT,           /* a block -> err, written */
-    DISK_NOTE,          /* tag, model, agent, leaf, n_chain, pinned */
+    DISK_NOTE,          /* tag, model, agent, leaf, n_chain, n_prompt, interrupted, pinned */
     DISK_UNSAVED,       /* tag, model, agent: of its last turn something was never posted, and is lost */
     DISK_RESIDENTS,     /* text: JSON {"agent": saved, ...} of the seated model, for queries */
     DISK_FLUSH,         /* all before it is done */
@@ -67,8 +67,8 @@ struct disk_job {
     uint32_t index;      /* GET: of the plan's blocks */
     struct store_plan_block block;
     struct block_name name, parent, leaf; /* name: of a full block */
-    uint32_t first_pos, window_from, n_chain;
-    bool leaving, pinned, has_base, has_window;
+    uint32_t first_pos, window_from, n_chain, n_prompt;
+    bool leaving, pinned, interrupted, has_base, has_window;
     struct buf base, window_part; /* PUT: to write; GET: what was read, base behind ENGINE_BLOCK_HEAD bytes */
     uint64_t dirty_bytes;         /* PUT: what it added to the gauge */
 

@@ -338,13 +338,15 @@ void stream_drop_sequence(struct room *r, struct stream *t) {
 }
 
 /* The sequence rests with what is in its cells; half a restore is worth nothing. (In FOLLOW it may have tokens that are nowhere else.) */
-static void give_back(struct room *r, struct stream *t) {
+static void give_back(struct room *r, struct stream *t, bool interrupted) {
     if (!t->seq) return;
     if (t->state < STREAM_FOLLOW || t->seq->n_tokens == 0) {
         stream_drop_sequence(r, t);
         return;
     }
     struct sequence *s = TAKE(t->seq);
+    s->n_prompt = t->n_prompt;
+    s->interrupted = interrupted;
     if (!s->agent[0]) room_remember_chain(r, s->tokens, s->n_tokens);
     sequence_rest(r, s);
     s->turn_unsaved = !save_sequence(r, s, SAVE_TURN);
@@ -353,7 +355,7 @@ static void give_back(struct room *r, struct stream *t) {
 /* LAST WORD: m is the last that is heard of t. By then its saves are posted (who deletes after the answer deletes them too), and
  * the figures have been sent (who asks for them after the answer finds it counted). */
 static void end(struct room *r, struct stream *t, const struct msg *m) {
-    give_back(r, t);
+    give_back(r, t, m->type != MSG_TYPE_DONE);
     stream_set_state(r, t, STREAM_ENDED);
     room_send_stats(r);
     outbox_send(r->out, m);

@@ -79,13 +79,23 @@ struct store_block {
  * opened the store). Written anew only: a window part that reaches further back than the stored one, and what could not
  * be read. */
 enum err store_put(struct store *s, const struct store_block *b, uint64_t *ret_written_bytes) NODISCARD;
-/* Notes that agent's conversation now ends at leaf with n_tokens in all: replaces the chain it grew from, else
- * takes a place among its CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails inside the chain the nearest before the leaf
- * stays (the prompt's end, for a retry), the others are deleted, unless a chain ends there or they branch.
+/* A turn is over, and this agent's conversation ends at leaf now. */
+struct store_note {
+    struct hash128 tag;
+    const char *model, *agent;
+    struct block_name leaf;
+    uint32_t n_tokens; /* of all of it */
+    uint32_t
+        n_prompt; /* of these, the turn's prompt: who asks the same again starts before its end. 0: not known */
+    bool interrupted; /* the turn did not come to its end: what was stored before it may be wanted as well */
+    bool pinned_model;
+};
+/* Replaces the chain it grew from, else takes a place among the agent's CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails
+ * inside the chain those that end within the answer are deleted, unless a chain ends there or they branch; of those before it the
+ * nearest stays (the prompt's end, for a retry), and of an interrupted turn the nearest TAILS_BEFORE_INTERRUPTED.
  * agent "" has no chains; its tails are cleaned up alike. Durable when it returns OK, but for a loss of power.
  * ERR_NOT_FOUND (leaf is not stored), ERR_INVALID, ERR_NOMEM, ERR_IO, ERR_DISK_FULL (noted in memory only). */
-enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent,
-                          struct block_name leaf, uint32_t n_tokens, bool pinned_model) NODISCARD;
+enum err store_agent_note(struct store *s, const struct store_note *note) NODISCARD;
 
 /* ---- finding ---- */
 /* The agent's conversations, newest first: tokens from the blocks' own headers (bounded: CHAINS_PER_AGENT_MAX). */

@@ -2,8 +2,11 @@
  *   GROWN     a chain replaces those of its agent that it contains: whose leaf lies on its path, or whose tail is the beginning
  *             of the block that came in its place.
  *   SLOTS     an agent has CHAINS_PER_AGENT_MAX chains; the one that was noted longest ago goes.
- *   TAILS     of an agent's tails inside its chain only the nearest before the leaf stays (a retry starts there), and what
+ *   TAILS     of an agent's tails inside its chain only the nearest before the turn's answer stays (a retry starts there), and what
  *             branches or ends a chain. They go after the new name is in the database, not before.
+ *   BEFORE    a tail is of use only to who has all of its tokens: after a turn that was interrupted (parked, cancelled) in its answer
+ *             its own tails are none to another question. So such a turn deletes those within its answer and leaves what was there
+ *             before it, the nearest TAILS_BEFORE_INTERRUPTED; the next one that comes to its end deletes them.
  *   RETREAT   a leaf that is evicted hands its chains to its parent; a chain without blocks is gone, and so is an agent
  *             without chains. */
 #include "store/store_private.h"
@@ -256,23 +259,31 @@ static enum err chain_grow(struct store *s, struct store_agent *a, struct store_
     return ERR_OK;
 }
 
-/* TAILS. Errors leave a tail behind, no more: the next note or the budget takes it. */
-static void clean_tails(struct store *s, struct store_node *leaf, uint64_t owner) {
-    bool nearest_found = false;
+/* The longest tail beside n of this owner that ends before `end`, and that nothing needs but a retry. */
+static struct store_node *longest_tail(struct store_node *n, uint64_t owner, uint32_t end) {
+    struct store_node *longest = NULL;
+    LIST_EACH(&n->parent->tails, struct store_node, sibling, t) {
+        if (t == n || t->owner != owner || t->chains.count > 0 || (t->flags & STORE_FLAG_BRANCH)) continue;
+        if (store_node_end(t) < end && (!longest || t->n_tokens > longest->n_tokens)) longest = t;
+    }
+    return longest;
+}
+
+/* TAILS, BEFORE. Errors leave a tail behind, no more: the next note or the budget takes it. */
+static void clean_tails(struct store *s, struct store_node *leaf, const struct store_note *note) {
+    uint64_t owner = store_owner_of(note->agent);
+    uint32_t answer = note->n_prompt > 0 ? note->n_prompt : note->n_tokens;
+    uint32_t keep = note->interrupted ? TAILS_BEFORE_INTERRUPTED : 1;
     for (struct store_node *n = leaf; n->parent; n = n->parent) {
-        struct store_node *nearest = NULL;
-        LIST_EACH(&n->parent->tails, struct store_node, sibling, t) {
-            if (t == n || t->owner != owner || t->chains.count > 0 || (t->flags & STORE_FLAG_BRANCH))
-                continue;
+        uint32_t end = store_node_end(n);
+        for (struct store_node *t; (t = longest_tail(n, owner, end)) != NULL;) {
+            end = store_node_end(t);
             if (!begins_with(s, n, t)) continue;
-            if (nearest_found || (nearest && nearest->n_tokens >= t->n_tokens)) {
+            if (end < answer && keep > 0)
+                keep--;
+            else
                 store_remove_block(s, t, NULL, NULL);
-                continue;
-            }
-            if (nearest) store_remove_block(s, nearest, NULL, NULL);
-            nearest = t;
         }
-        nearest_found = nearest_found || nearest;
     }
 }
 
@@ -297,29 +308,29 @@ static enum err note_chain(struct store *s, struct store_agent *a, struct store_
     return err;
 }
 
-enum err store_agent_note(struct store *s, struct hash128 tag, const char *model, const char *agent,
-                          struct block_name leaf, uint32_t n_tokens, bool pinned_model) {
+enum err store_agent_note(struct store *s, const struct store_note *note) {
     if (s->load) return ERR_IO;
-    if (strlen(agent) > AGENT_ID_BYTES_MAX || strlen(model) > MODEL_ID_BYTES_MAX) return ERR_INVALID;
-    struct store_model *m = store_map_model(&s->map, tag, model);
+    if (strlen(note->agent) > AGENT_ID_BYTES_MAX || strlen(note->model) > MODEL_ID_BYTES_MAX)
+        return ERR_INVALID;
+    struct store_model *m = store_map_model(&s->map, note->tag, note->model);
     if (!m) return ERR_NOMEM;
-    if (m->pinned != pinned_model) m->row_stale = true;
-    m->pinned = pinned_model;
+    if (m->pinned != note->pinned_model) m->row_stale = true;
+    m->pinned = note->pinned_model;
     if (m->row_stale) s->models_dirty = true;
-    struct store_node *n = store_map_find(&s->map, tag, leaf.h);
+    struct store_node *n = store_map_find(&s->map, note->tag, note->leaf.h);
     if (!n) return ERR_NOT_FOUND;
-    if (store_node_end(n) != n_tokens) return ERR_INVALID;
+    if (store_node_end(n) != note->n_tokens) return ERR_INVALID;
     bool news = true,
          uncommitted = false; /* a note before this one may have failed to get it into the database */
-    if (agent[0]) {
-        struct store_agent *a = store_agent_make(s, m, agent);
+    if (note->agent[0]) {
+        struct store_agent *a = store_agent_make(s, m, note->agent);
         uncommitted = a && list_linked(&a->dirty);
         enum err err = a ? note_chain(s, a, n, &news) : ERR_NOMEM;
         if (err) return err;
     }
     enum err err = news || uncommitted || s->models_dirty ? store_flush_rows(s, false) : ERR_OK;
     if (!err) store_map_use(&s->map, n, store_now_s());
-    if (!err && (news || uncommitted)) clean_tails(s, n, store_owner_of(agent));
+    if (!err && (news || uncommitted)) clean_tails(s, n, note);
     return err;
 }
 

@@ -86,8 +86,8 @@ class Person:
         return [*kept, {"role": "user", "content": self.question()}], edit
 
     def say(self, s, after_end=False, **params):
-        """One turn; what was asked in vain is asked again. Raises what the connection raised."""
-        if self.sent is None:
+        """One turn; what was asked in vain is asked again, after an end now and then something else. Raises what the connection raised."""
+        if self.sent is None or (after_end and self.rng.random() < 0.3):
             self.sent = self.next_messages()
         messages, edit = self.sent
         answer = Answer(s.chat(self.model, messages, agent=self.name, debug=True, **params))

@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import pytest
-from fakes import add, assert_warm, seated, wait_until, warm_talk
-from hotseat_harness import Server
+from fakes import add, assert_warm, saved, seated, wait_until, warm_talk
+from hotseat_harness import Answer, Server
 
 
 def refused(s, status, *words):
@@ -182,3 +182,35 @@ def test_seat_descriptors_and_environment(server):
         assert b"SECRET_THING" not in f.read()
     links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     assert not any("LOCK" in link for link in links), links
+
+
+@pytest.mark.parametrize("asked", ["the same", "something else"])
+@pytest.mark.parametrize("n_parked", [0, 1])
+@pytest.mark.parametrize("model", ["a", "w"])
+def test_o3_sigterm_in_the_middle_of_an_answer_keeps_the_turn_before(server, models, model, n_parked, asked):
+    """Whatever the interrupted turn has stored (its prompt's end, what it had said when a swap parked it, when the server stopped): the next
+    question goes on from where the turn before it had ended, all of it, whether it is the one that was interrupted or another one."""
+    add(models, "a", seed=0, step_us=4000)
+    add(models, "w", architecture="gemma3", layers=6, seed=9, window=512, step_us=4000)
+    s = server(model=model, options=["--drain-timeout", "0"])
+    talk = warm_talk(s, model, n=1100)
+    saved(s)
+    answer = Answer(talk.answers[-1])
+    least = answer.prompt + answer.generated - 1  # the last token was sampled and never read
+    assert least % 256 > 0, "nothing would be lost with the tail"
+    question = {"role": "user", "content": "and then? [[len=500]]"}
+    stream = s.stream(model, [*talk.messages, question], agent="ann")
+    events = iter(stream)
+    for _ in range(20):
+        next(events)
+    for _ in range(n_parked):
+        assert s.swap("b", drain_timeout_s=0, hold_s=0)["parked"] == 1
+        for _ in range(20):
+            next(events)
+    s.stop()
+    stream.read_all()
+    assert not stream.done
+    s.start()
+    talk.messages.append(question if asked == "the same" else {"role": "user", "content": "or rather, why? [[len=20]]"})
+    again = Answer(s.chat(model, talk.messages, agent="ann", debug=True))
+    assert again.cached >= (least if asked == "something else" else again.prompt - 1), again.usage

@@ -77,6 +77,39 @@ START_TEST(conversations_that_are_not_named_are_none) {
 }
 END_TEST
 
+/* The turn before had no place among the jobs of its step. Once this one has read on, its end can't be stored any more. */
+START_TEST(a_turns_end_is_stored_before_the_next_turn_reads_on) {
+    struct sequence *s = sequence_of("ann", 1100);
+    room->takes_left = 0;
+    room->n_running = 1;
+    s->turn_unsaved = !save_sequence(room, s, SAVE_TURN);
+    room->n_running = 0;
+    ck_assert(s->turn_unsaved);
+    sequence_rest(room, s);
+    struct stream *t = stream_of("ann", 1150, NULL);
+    save_step_begin(room);
+    ck_assert(admit_step(room));
+    ck_assert_ptr_eq(t->seq, s);
+    ck_assert_uint_eq(s->tail_saved, 1100);
+    ck_assert_uint_eq(s->noted, 1100);
+    ck_assert_uint_eq(room->n_jobs, 4 + 2); /* blocks, tail, name */
+}
+END_TEST
+
+START_TEST(a_disk_that_is_behind_holds_no_next_turn_up) {
+    struct sequence *s = sequence_of("ann", 1100);
+    s->turn_unsaved = true;
+    sequence_rest(room, s);
+    atomic_store(&stats.dirty_bytes, DIRTY_BYTES_MAX);
+    struct stream *t = stream_of("ann", 1150, NULL);
+    save_step_begin(room);
+    ck_assert(admit_step(room));
+    ck_assert_ptr_eq(t->seq, s);
+    ck_assert_uint_eq(room->n_jobs, 0);
+    atomic_store(&stats.dirty_bytes, 0);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("admit");
     tcase_add_checked_fixture(t, set_up, room_tear_down);
@@ -84,5 +117,7 @@ int main(void) {
     tcase_add_test(t, a_plan_that_does_not_come_is_none);
     tcase_add_test(t, blocks_that_do_not_come_are_none);
     tcase_add_test(t, conversations_that_are_not_named_are_none);
+    tcase_add_test(t, a_turns_end_is_stored_before_the_next_turn_reads_on);
+    tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     return check_run_case("admit", t);
 }

@@ -150,6 +150,8 @@ struct rig_chain {
     uint32_t n;
     uint32_t window; /* window parts of the last blocks, as a restore point at n needs them; 0: none */
     bool branch, leaving;
+    uint32_t n_prompt; /* of the note, as the next */
+    bool interrupted, pinned_model;
     struct block_name leaf; /* set by the put */
     uint64_t written;       /* added up by the put */
 };
@@ -190,11 +192,21 @@ static UNUSED enum err rig_put(struct store *s, struct rig_chain *c) {
     return ERR_OK;
 }
 
+static UNUSED enum err rig_note(struct store *s, const struct rig_chain *c) {
+    struct store_note note = {.tag = c->tag,
+                              .model = c->model ? c->model : "m",
+                              .agent = c->agent ? c->agent : "",
+                              .leaf = c->leaf,
+                              .n_tokens = c->n,
+                              .n_prompt = c->n_prompt,
+                              .interrupted = c->interrupted,
+                              .pinned_model = c->pinned_model};
+    return store_agent_note(s, &note);
+}
+
 static UNUSED enum err rig_say(struct store *s, struct rig_chain *c) {
     enum err err = rig_put(s, c);
-    return err ? err
-               : store_agent_note(s, c->tag, c->model ? c->model : "m", c->agent ? c->agent : "", c->leaf,
-                                  c->n, false);
+    return err ? err : rig_note(s, c);
 }
 
 /* Reads a whole plan and compares every byte. The first error. */

@@ -43,51 +43,6 @@ START_TEST(a_growing_conversation_is_one_chain) {
 }
 END_TEST
 
-START_TEST(superseded_tails_are_deleted_but_for_the_nearest) {
-    struct store *s = rig_open();
-    say(s, "ann", tokens, 100);
-    say(s, "ann", tokens, 150);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2);
-    say(s, "ann", tokens, 200);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2); /* 150 for a retry, 200 */
-    say(s, "ann", tokens, 300);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3); /* 200, 256, 300 */
-    say(s, "ann", tokens, 900);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3 + 2); /* three full, 300 and 900 */
-    store_free(s);
-    s = rig_open();
-    ck_assert_uint_eq(n_chains(s, "ann"), 1);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 5);
-    store_free(s);
-}
-END_TEST
-
-START_TEST(a_tail_that_others_need_stays) {
-    struct store *s = rig_open();
-    say(s, "ann", tokens, 100);
-    say(s, "bob", tokens, 100); /* the same file under two names */
-    struct rig_chain branch = {.tag = rig_tag(1), .agent = "ann", .tokens = tokens, .n = 120, .branch = true};
-    ck_assert_int_eq(rig_put(s, &branch), ERR_OK);
-    say(s, "ann", tokens, 150);
-    say(s, "ann", tokens, 200);
-    say(s, "ann", tokens, 250);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 4); /* bob's 100, the branch at 120, 200, 250 */
-    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 101, 0), 100);
-    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 121, 0), 120);
-    store_free(s);
-}
-END_TEST
-
-START_TEST(nobodys_tails_are_cleaned_up_alike) {
-    struct store *s = rig_open();
-    say(s, "ann", tokens, 90);
-    for (uint32_t n = 100; n <= 200; n += 20) say(s, "", tokens, n);
-    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3); /* ann's 90, 180, 200 */
-    ck_assert_uint_eq(n_chains(s, ""), 0);
-    store_free(s);
-}
-END_TEST
-
 START_TEST(a_side_prompt_takes_a_slot_and_the_oldest_goes) {
     struct store *s = rig_open();
     int32_t t[20][300];
@@ -111,17 +66,21 @@ END_TEST
 
 START_TEST(a_note_of_what_is_not_stored_is_refused) {
     struct store *s = rig_open();
-    struct rig_chain c = say(s, "ann", tokens, 300);
-    struct block_name nothing = {rig_tag(5)};
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", "ann", nothing, 300, false), ERR_NOT_FOUND);
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", "ann", c.leaf, 301, false), ERR_INVALID);
+    struct rig_chain c = say(s, "ann", tokens, 300), wrong = c;
+    wrong.leaf = (struct block_name){rig_tag(5)};
+    ck_assert_int_eq(rig_note(s, &wrong), ERR_NOT_FOUND);
+    wrong = c;
+    wrong.n = 301;
+    ck_assert_int_eq(rig_note(s, &wrong), ERR_INVALID);
     char id[AGENT_ID_BYTES_MAX + 2];
     memset(id, 'x', sizeof id);
     id[sizeof id - 1] = '\0';
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", id, c.leaf, 300, false), ERR_INVALID);
+    c.agent = id;
+    ck_assert_int_eq(rig_note(s, &c), ERR_INVALID);
     id[AGENT_ID_BYTES_MAX] = '\0';
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", id, c.leaf, 300, false), ERR_OK);
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", "../../etc/passwd", c.leaf, 300, false), ERR_OK);
+    ck_assert_int_eq(rig_note(s, &c), ERR_OK);
+    c.agent = "../../etc/passwd";
+    ck_assert_int_eq(rig_note(s, &c), ERR_OK);
     ck_assert_uint_eq(n_chains(s, "../../etc/passwd"), 1);
     store_free(s);
 }
@@ -530,8 +489,8 @@ START_TEST(pinned_chains_and_models_stay) {
     ck_assert_int_eq(rig_say(s, &p), ERR_OK);
     ck_assert_int_eq(store_agent_pin(s, "", "pin", true), ERR_OK);
     ck_assert_int_eq(store_agent_pin(s, "", "nobody", true), ERR_NOT_FOUND);
-    ck_assert_int_eq(rig_put(s, &q), ERR_OK);
-    ck_assert_int_eq(store_agent_note(s, q.tag, "n", "bob", q.leaf, 1000, true), ERR_OK);
+    q.pinned_model = true;
+    ck_assert_int_eq(rig_say(s, &q), ERR_OK);
     for (uint32_t i = 0; i < 60; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
         say(s, "", t, 1100);
@@ -620,9 +579,6 @@ END_TEST
 
 int main(void) {
     const TTest *const tests[] = {a_growing_conversation_is_one_chain,
-                                  superseded_tails_are_deleted_but_for_the_nearest,
-                                  a_tail_that_others_need_stays,
-                                  nobodys_tails_are_cleaned_up_alike,
                                   a_side_prompt_takes_a_slot_and_the_oldest_goes,
                                   a_note_of_what_is_not_stored_is_refused,
                                   names_are_durable_without_a_close,

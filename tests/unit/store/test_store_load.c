@@ -179,7 +179,7 @@ START_TEST(until_it_is_over_nothing_is_written) {
     unsigned files = rig_files(rig_dir, ".kv");
     struct rig_chain c = {.tag = rig_tag(1), .agent = "new", .tokens = talks[0] + 1, .n = 300};
     ck_assert_int_eq(rig_put(s, &c), ERR_IO);
-    ck_assert_int_eq(store_agent_note(s, c.tag, "m", "new", c.leaf, 300, false), ERR_IO);
+    ck_assert_int_eq(rig_note(s, &c), ERR_IO);
     store_self_test_put(s, c.tag);
     store_set_limits(s, MB, 1000 * MB); /* what is too much goes at the end */
     ck_assert_int_eq(store_flush(s), ERR_OK);

@@ -146,7 +146,9 @@ static void play(uint64_t budget, bool twin_agents, int steps) {
                                   .agent = agent_name(agent),
                                   .tokens = t.tokens,
                                   .n = t.n,
-                                  .window = dice(2) ? 300 : 0};
+                                  .window = dice(2) ? 300 : 0,
+                                  .n_prompt = dice(2) ? 1 + dice(t.n) : 0,
+                                  .interrupted = dice(3) == 0};
             ck_assert_int_eq(rig_say(s, &c), ERR_OK);
             twin_note(agent, &t);
         } else if (what == 13) {

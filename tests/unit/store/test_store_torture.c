@@ -107,7 +107,7 @@ static void say(struct store *s, uint32_t talk, uint32_t n, uint32_t window) {
                           .window = window};
     if (rig_put(s, &c) != ERR_OK) return;
     stored[talk] = n;
-    enum err err = store_agent_note(s, c.tag, "m", c.agent, c.leaf, n, false);
+    enum err err = rig_note(s, &c);
     (void)err;
 }
 
