@@ -85,9 +85,8 @@ struct store_note {
     const char *model, *agent;
     struct block_name leaf;
     uint32_t n_tokens; /* of all of it */
-    uint32_t
-        n_prompt; /* of these, the turn's prompt: who asks the same again starts before its end. 0: not known */
-    bool interrupted; /* the turn did not come to its end: what was stored before it may be wanted as well */
+    uint32_t n_prompt; /* of these, the turn's prompt: who asks again starts before its end. 0: not known */
+    bool interrupted;  /* the turn did not come to its end: what was stored before it may be wanted as well */
     bool pinned_model;
 };
 /* Replaces the chain it grew from, else takes a place among the agent's CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails
