@@ -156,7 +156,7 @@ class Played:
         for a in self.whole:  # the server's word for it is not more than what the client saw
             assert a.waited <= a.ended - a.sent, a
             if a.stream:
-                assert a.moves[0] - a.sent <= a.waited + seconds(5 + self.drain_s), a
+                assert a.moves[0] - a.sent <= a.waited + a.hotseat["prefill_ms"] / 1000 + seconds(5 + self.drain_s), a
         for m in self.models:
             assert any(a.model == m for a in self.whole), f"nobody asked {m}"
 
