@@ -13,6 +13,7 @@
 #include "http/api.h"
 
 #define API_AGENT_NAMES 2
+#define API_REQUIRED_MAX 2 /* parameters of one table that must be there */
 
 enum api_rule { API_HONOURED, API_NO_EFFECT, API_NEUTRAL };
 
