@@ -66,7 +66,8 @@ static bool read_prompt_text(struct api_reader *r, const char *path, const struc
 }
 
 static bool is_ids(const struct json *v) {
-    return json_type(v) == JSON_ARRAY && json_type(json_at(v, 0)) == JSON_INT;
+    enum json_type first = json_type(json_at(v, 0)); /* 1.0 is an integer, too */
+    return json_type(v) == JSON_ARRAY && (first == JSON_INT || first == JSON_REAL);
 }
 
 static bool read_one_prompt(struct api_reader *r, const char *path, const struct json *v,

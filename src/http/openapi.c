@@ -64,8 +64,8 @@ struct operation {
 
 /* clang-format off */
 static const struct operation OPERATIONS[ROUTE_COUNT] = {
-    [ROUTE_CHAT] = {"OpenAI", "A chat, whole or streamed", "ChatCompletion", NULL, "ChatCompletionChunk", TEXT_REFUSALS},
-    [ROUTE_COMPLETIONS] = {"OpenAI", "A plain prompt, whole or streamed", "TextCompletion", NULL, "TextCompletion", TEXT_REFUSALS},
+    [ROUTE_CHAT] = {"OpenAI", "A chat, whole or streamed", "ChatCompletion", NULL, "ChatCompletionEvent", TEXT_REFUSALS},
+    [ROUTE_COMPLETIONS] = {"OpenAI", "A plain prompt, whole or streamed", "TextCompletion", NULL, "TextCompletionEvent", TEXT_REFUSALS},
     [ROUTE_MESSAGES] = {"Anthropic", "Messages, whole or streamed", "AnthropicMessage", NULL, "AnthropicEvent", TEXT_REFUSALS},
     [ROUTE_COUNT_TOKENS] = {"Anthropic", "How many tokens such a request would send", "AnthropicCount", NULL, NULL, TEXT_REFUSALS},
     [ROUTE_TOKENIZE] = {"llama-server", "The tokens of a text", "Tokens", NULL, NULL, TEXT_REFUSALS},
@@ -414,15 +414,31 @@ static void put_json_content(struct json_out *w, const char *a, const char *b) {
     json_end(w);
 }
 
-static void put_text_content(struct json_out *w, const char *type, const char *event) {
-    char text[96];
-    json_key(w, type), json_obj(w);
+/* OpenAPI 3.1 does not say how a schema is to be read of a stream; here it is each event's. event: the schema of its data. */
+static void put_stream_content(struct json_out *w, const char *event, bool done) {
+    json_key(w, "text/event-stream"), json_obj(w);
     json_key(w, "schema"), json_obj(w);
-    put_str(w, "type", "string");
-    if (event) {
-        snprintf(text, sizeof text, "The data of each event is #/components/schemas/%s.", event);
-        put_str(w, "description", text);
+    put_raw(w, "type", "\"object\"");
+    put_str(w, "description", "One event.");
+    put_raw(w, "required", "[\"data\"]");
+    json_key(w, "properties"), json_obj(w);
+    put_raw(w, "event", "{\"type\":\"string\"}");
+    json_key(w, "data"), json_obj(w);
+    if (done) {
+        json_key(w, "anyOf"), json_arr(w);
+        json_raw(w, "{\"const\":\"[DONE]\"}", 18);
+        json_obj(w);
     }
+    put_str(w, "type", "string");
+    put_str(w, "contentMediaType", "application/json");
+    json_key(w, "contentSchema");
+    schema_ref(w, event);
+    if (done) {
+        json_end(w);
+        json_end(w);
+    }
+    json_end(w);
+    json_end(w);
     json_end(w);
     json_end(w);
 }
@@ -434,8 +450,8 @@ static void put_good(struct json_out *w, enum route route) {
     put_headers(w, table_of(route) != NULL, false);
     json_key(w, "content"), json_obj(w);
     if (o->answer) put_json_content(w, o->answer, o->anthropic);
-    if (o->event) put_text_content(w, "text/event-stream", o->event);
-    if (!o->answer && !o->event) put_text_content(w, "text/plain", NULL);
+    if (o->event) put_stream_content(w, o->event, strcmp(o->tag, "OpenAI") == 0);
+    if (!o->answer && !o->event) put_raw(w, "text/plain", "{\"schema\":{\"type\":\"string\"}}");
     json_end(w);
     json_end(w);
     if (route != ROUTE_SWAP && route != ROUTE_OFFLOAD) return;

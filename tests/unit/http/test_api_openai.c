@@ -68,6 +68,8 @@ static const struct row ROWS[] = {
     {TEXT, "prompt", "\"prompt\":[[1],[2]]", "\"prompt\":[[1],[2,-1]]", ERR_INVALID, "prompt[1][1]"},
     {TEXT, "prompt", "\"prompt\":[" SIXTEEN "]", "\"prompt\":[" SIXTEEN ",\"\"]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":[1,2,3]", "\"prompt\":[1,-2]", ERR_INVALID, "prompt[1]"},
+    {TEXT, "prompt", "\"prompt\":[1.0,2]", "\"prompt\":[1.5,2]", ERR_INVALID, "prompt[0]"},
+    {TEXT, "prompt", "\"prompt\":[[1.0],\"a\"]", "\"prompt\":[[1.5],\"a\"]", ERR_INVALID, "prompt[0][0]"},
     {TEXT, "prompt", "\"prompt\":[\"only one\"]", "\"prompt\":[]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":\"\"", "\"prompt\":[1,\"a\"]", ERR_INVALID, "prompt[1]"},
     {BOTH, "model", "\"model\":\"a-model\"", "\"model\":3", ERR_INVALID, "model"},
