@@ -67,7 +67,7 @@ static bool settle_template(struct api_reader *r) {
     return true;
 }
 
-const struct api_table *llama_table(enum llama_api api) {
+const struct api_table *look_table(enum look_api api) {
     static const struct api_table
         TOKENIZE = {TOKENIZE_PARAMS, ARRAY_LEN(TOKENIZE_PARAMS), 1, MSG_KIND_TEXT, ANSWER_TOKENS,
                     settle_tokenize},
@@ -79,8 +79,8 @@ const struct api_table *llama_table(enum llama_api api) {
 }
 
 void api_llama_read(const struct api_input *in, struct api_parsed *ret) {
-    api_read_by(llama_table(in->route == ROUTE_TOKENIZE     ? LLAMA_TOKENIZE
-                            : in->route == ROUTE_DETOKENIZE ? LLAMA_DETOKENIZE
-                                                            : LLAMA_TEMPLATE),
+    api_read_by(look_table(in->route == ROUTE_TOKENIZE     ? LLAMA_TOKENIZE
+                           : in->route == ROUTE_DETOKENIZE ? LLAMA_DETOKENIZE
+                                                           : LLAMA_TEMPLATE),
                 in, ret);
 }

@@ -6,7 +6,7 @@
 
 #include "http/api_reader.h"
 
-enum llama_api { LLAMA_TOKENIZE, LLAMA_DETOKENIZE, LLAMA_TEMPLATE };
-const struct api_table *llama_table(enum llama_api api);
+enum look_api { LLAMA_TOKENIZE, LLAMA_DETOKENIZE, LLAMA_TEMPLATE };
+const struct api_table *look_table(enum look_api api);
 
 #endif

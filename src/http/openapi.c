@@ -224,9 +224,9 @@ static const struct api_table *table_of(enum route route) {
     case ROUTE_COMPLETIONS: return openai_table(OPENAI_TEXT);
     case ROUTE_MESSAGES: return anthropic_table(ANTHROPIC_MESSAGES);
     case ROUTE_COUNT_TOKENS: return anthropic_table(ANTHROPIC_COUNT);
-    case ROUTE_TOKENIZE: return llama_table(LLAMA_TOKENIZE);
-    case ROUTE_DETOKENIZE: return llama_table(LLAMA_DETOKENIZE);
-    case ROUTE_APPLY_TEMPLATE: return llama_table(LLAMA_TEMPLATE);
+    case ROUTE_TOKENIZE: return look_table(LLAMA_TOKENIZE);
+    case ROUTE_DETOKENIZE: return look_table(LLAMA_DETOKENIZE);
+    case ROUTE_APPLY_TEMPLATE: return look_table(LLAMA_TEMPLATE);
     default: return NULL;
     }
 }

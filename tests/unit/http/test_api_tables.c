@@ -53,9 +53,9 @@ START_TEST(the_document_says_the_same) {
     check("\n## POST /v1/completions\n", openai_table(OPENAI_TEXT));
     check("\n## POST /v1/messages\n", anthropic_table(ANTHROPIC_MESSAGES));
     check("\n### POST /v1/messages/count_tokens\n", anthropic_table(ANTHROPIC_COUNT));
-    check("\n## POST /tokenize\n", llama_table(LLAMA_TOKENIZE));
-    check("\n## POST /detokenize\n", llama_table(LLAMA_DETOKENIZE));
-    check("\n## POST /apply-template\n", llama_table(LLAMA_TEMPLATE));
+    check("\n## POST /tokenize\n", look_table(LLAMA_TOKENIZE));
+    check("\n## POST /detokenize\n", look_table(LLAMA_DETOKENIZE));
+    check("\n## POST /apply-template\n", look_table(LLAMA_TEMPLATE));
 }
 END_TEST
 
