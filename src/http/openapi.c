@@ -312,7 +312,7 @@ static void put_default(struct json_out *w, const struct api_param *row) {
 }
 
 static void put_table(struct json_out *w, const struct api_table *table) {
-    const char *required[API_REQUIRED_MAX];
+    const char *required[API_REQUIRED_MAX] = {NULL};
     must(table->n_required <= API_REQUIRED_MAX);
     json_key(w, "properties");
     json_obj(w);
