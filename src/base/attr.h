@@ -18,6 +18,10 @@
         take_value_;                                                                                         \
     })
 
+/* The text of what a macro stands for: NUMERAL(STOPS_MAX) is "16". */
+#define NUMERAL(macro) NUMERAL_TEXT(macro)
+#define NUMERAL_TEXT(value) #value
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 

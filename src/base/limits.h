@@ -9,6 +9,8 @@
 #define MODELS_MAX 1024        /* files in the model folders; a folder of everything is a mistake */
 #define MODEL_ALIASES_MAX 16
 #define REQUEST_ID_BYTES_MAX 128     /* X-Request-ID that we accept from a client */
+#define REQUEST_TIMEOUT_S_MIN 0.001  /* X-Hotseat-Timeout-S: a millisecond ... */
+#define REQUEST_TIMEOUT_S_MAX 86400  /* ... to a day */
 #define BODY_BYTES_MAX (8u << 20)    /* a request body: 1M tokens of text are about 4 MB */
 #define HEADER_BYTES_MAX (32u << 10) /* all headers of one request */
 #define URL_BYTES_MAX 4096
@@ -17,10 +19,11 @@
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 1024
 #define TOOLS_MAX 128
-#define LOGIT_BIAS_MAX 1024 /* entries of logit_bias; each is looked at for every token */
-#define TOP_LOGPROBS_MAX 20 /* OpenAI's bounds: top_logprobs of a chat, */
-#define TEXT_LOGPROBS_MAX 5 /* and logprobs of a plain prompt */
-#define CHOICES_MAX 16      /* answers to one request: each is a sequence, and a copy of what was asked */
+#define FUNCTION_NAME_BYTES_MAX 64 /* OpenAI's and Anthropic's bound */
+#define LOGIT_BIAS_MAX 1024        /* entries of logit_bias; each is looked at for every token */
+#define TOP_LOGPROBS_MAX 20        /* OpenAI's bounds: top_logprobs of a chat, */
+#define TEXT_LOGPROBS_MAX 5        /* and logprobs of a plain prompt */
+#define CHOICES_MAX 16 /* answers to one request: each is a sequence, and a copy of what was asked */
 #define LOOK_TOKENS_MAX (1u << 20) /* of one /tokenize or /detokenize: a context of a million */
 #define CONNECTIONS_MAX 4096       /* sockets of the front; O4 wants 1,000 that wait */
 #define QUEUE_PER_MODEL_MAX 2048   /* requests that wait for one model */

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -64,6 +65,33 @@ bool api_take_number(struct api_error *e, const char *path, const struct json *v
         return api_fail(e, ERR_INVALID, path, "must be from %g to %g, not %g", min, max, value);
     *ret = value;
     return true;
+}
+
+bool api_take_value(struct api_error *e, const char *path, const struct json *v, const struct api_value *is) {
+    bool on = false;
+    int64_t integer = 0;
+    double number = 0;
+    switch (is->type) {
+    case API_BOOL: return api_take_bool(e, path, v, &on);
+    case API_INT: return api_take_int(e, path, v, is->min, is->max, &integer);
+    case API_NUMBER: return api_take_number(e, path, v, (double)is->min, (double)is->max, &number);
+    case API_ANY:
+    case API_WORD:
+    case API_SHAPE:
+    case API_ONLY: break;
+    }
+    return true;
+}
+
+bool api_is_only(const struct json *v, const char *only) {
+    if (json_type(v) == JSON_INT || json_type(v) == JSON_REAL) {
+        char *end = NULL;
+        double number = strtod(only, &end);
+        return end != only && *end == '\0' && number == json_number(v, number + 1);
+    }
+    AUTO(buf_free) struct buf b = BUF(256);
+    size_t size = strlen(only);
+    return json_dump(v, &b) == ERR_OK && b.size == size && memcmp(b.data, only, size) == 0;
 }
 
 bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,

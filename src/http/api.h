@@ -70,6 +70,41 @@ void api_admin_read(const struct api_input *in, struct api_parsed *ret);
  * the error has no place. The text that people see is "path: text". */
 bool api_fail(struct api_error *e, enum err err, const char *path, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* What a value may be. It stands in the row of a table that is walked with api_take_value(), and the OpenAPI document is written
+ * from the same row (openapi.h). */
+enum api_type {
+    API_ANY,
+    API_BOOL,
+    API_INT,    /* from min to max */
+    API_NUMBER, /* from min to max */
+    API_WORD,   /* one of words, which the row's own reader sees to */
+    API_SHAPE,  /* as the schema of this name in openapi_shapes.c says; the row's own reader sees to it */
+    API_ONLY    /* the value that only is the JSON text of */
+};
+struct api_value {
+    enum api_type type;
+    int64_t min, max;
+    const char *text;         /* of SHAPE: the schema's name; of ONLY: compact JSON */
+    const char *const *words; /* ends with NULL */
+};
+#define API_IS_ANY                                                                                           \
+    { API_ANY, 0, 0, NULL, NULL }
+#define API_IS_BOOL                                                                                          \
+    { API_BOOL, 0, 0, NULL, NULL }
+#define API_IS_INT(min, max)                                                                                 \
+    { API_INT, min, max, NULL, NULL }
+#define API_IS_NUMBER(min, max)                                                                              \
+    { API_NUMBER, min, max, NULL, NULL }
+#define API_IS_WORD(words)                                                                                   \
+    { API_WORD, 0, 0, NULL, words }
+#define API_IS_SHAPE(name)                                                                                   \
+    { API_SHAPE, 0, 0, name, NULL }
+#define API_IS_ONLY(json)                                                                                    \
+    { API_ONLY, 0, 0, json, NULL }
+
+/* How much a model may be told to think; the first is not at all. */
+#define API_EFFORTS "none", "minimal", "low", "medium", "high", "xhigh", "max"
+
 /* A place in a body, cut off when it is longer than people can read. */
 void api_path(char out[API_PATH_BYTES], const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -79,6 +114,10 @@ bool api_take_int(struct api_error *e, const char *path, const struct json *v, i
                   int64_t *ret);
 bool api_take_number(struct api_error *e, const char *path, const struct json *v, double min, double max,
                      double *ret);
+/* The type and range that is says of a BOOL, INT or NUMBER: false with the error set when v breaks it. Everything else passes. */
+bool api_take_value(struct api_error *e, const char *path, const struct json *v, const struct api_value *is);
+/* Whether v is the one value of an ONLY: numbers by their value, everything else by its text. */
+bool api_is_only(const struct json *v, const char *only);
 /* A copy without NUL bytes inside, at most max_bytes; *ret is freed first. */
 bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,
                      char **ret);

@@ -10,18 +10,6 @@ static bool read_with_messages(struct api_reader *r UNUSED, const char *name UNU
     return true;
 }
 
-static bool read_temperature(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_number(r->error, name, v, 0, 1, &r->request->submit.temperature);
-}
-
-static bool read_top_p(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_number(r->error, name, v, 0, 1, &r->request->submit.top_p);
-}
-
-static bool read_top_k(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_int(r->error, name, v, 0, INT32_MAX, &r->request->submit.top_k);
-}
-
 static bool read_stop_sequences(struct api_reader *r, const char *name, const struct json *v) {
     return api_take_array(r, name, v) && api_read_stops(r, name, v);
 }
@@ -70,69 +58,67 @@ static bool read_output_config(struct api_reader *r, const char *name, const str
 }
 
 /* Clients that manage a long context send it with every request; it changes nothing where all thoughts are kept. */
-static bool neutral_keeps_all(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
+static bool read_context_management(struct api_reader *r, const char *name, const struct json *v) {
     const struct json *edits = json_get(v, "edits");
-    if (json_type(v) != JSON_OBJECT || json_count(v) > (edits != NULL)) return false;
-    if (edits && json_type(edits) != JSON_ARRAY) return false;
-    for (size_t i = 0; i < json_count(edits); i++) {
+    bool ok = json_type(v) == JSON_OBJECT && json_count(v) == (edits != NULL);
+    ok = ok && (!edits || json_type(edits) == JSON_ARRAY);
+    for (size_t i = 0; ok && i < json_count(edits); i++) {
         const struct json *edit = json_at(edits, i);
-        if (!api_is_word(json_get(edit, "type"), "clear_thinking_20251015") ||
-            !api_is_word(json_get(edit, "keep"), "all"))
-            return false;
+        ok = api_is_word(json_get(edit, "type"), "clear_thinking_20251015") &&
+             api_is_word(json_get(edit, "keep"), "all");
     }
-    return true;
+    return ok ? true
+              : api_fail(r->error, ERR_UNSUPPORTED, name,
+                         "is not supported; leave it out, or keep all thoughts and edit nothing else");
 }
 
 /* ---- the tables ---- */
 
-#define MODEL_ROW                                                                                            \
-    { "model", API_HONOURED, api_read_model, "an id, an alias, or absent / \"default\": whatever is seated" }
-#define MESSAGES_ROW                                                                                         \
-    {                                                                                                        \
-        "messages", API_HONOURED, anthropic_read_messages,                                                   \
-            "1 to 4,096 messages of blocks: text, thinking, tool_use, tool_result"                           \
-    }
 /* tool_choice looks at tools: rows are read in this order. */
-#define SHARED_ROWS                                                                                          \
-    MODEL_ROW, {"system", API_HONOURED, read_with_messages, "a string or an array of text blocks"},          \
-        {"tools", API_HONOURED, anthropic_read_tools, "up to 128 tools with an input_schema"},               \
-        {"tool_choice", API_HONOURED, anthropic_read_tool_choice,                                            \
-         "auto, any, tool or none, with disable_parallel_tool_use"},                                         \
-        {"thinking", API_HONOURED, read_thinking,                                                            \
-         "disabled, else as the model's template has it; budget_tokens is named as ignored"},                \
-        {"output_config", API_HONOURED, read_output_config,                                                  \
-         "format: json_schema; effort: as the template has it"},                                             \
-        {"cache_control", API_NO_EFFECT, NULL, "prompts are always cached"},                                 \
-        {"speed", API_NO_EFFECT, NULL, "there is one speed"},                                                \
-        {"user_profile_id", API_NO_EFFECT, NULL, "kept nowhere"},                                            \
-        {"workspace_id", API_NO_EFFECT, NULL, "kept nowhere"},                                               \
-        {"mcp_servers", API_NEUTRAL, api_neutral_empty, "[]"},                                               \
-        {"context_management", API_NEUTRAL, neutral_keeps_all, "no edits, or to keep all thoughts"}, {       \
-        "output_format", API_NEUTRAL, api_neutral_null, "null; output_config.format is the newer name"       \
-    }
+/* clang-format off */
+#define MESSAGES_ROW \
+    API_ROW("messages", anthropic_read_messages, \
+            "1 to " NUMERAL(MESSAGES_MAX) " messages of blocks: text, thinking, tool_use, tool_result", \
+            API_IS_SHAPE("AnthropicMessages"))
+#define SHARED_ROWS \
+    API_MODEL_ROW, \
+    API_ROW("system", read_with_messages, "a string or an array of text blocks", API_IS_SHAPE("AnthropicSystem")), \
+    API_ROW("tools", anthropic_read_tools, "up to " NUMERAL(TOOLS_MAX) " tools with an input_schema", \
+            API_IS_SHAPE("AnthropicTools")), \
+    API_ROW("tool_choice", anthropic_read_tool_choice, "auto, any, tool or none, with disable_parallel_tool_use", \
+            API_IS_SHAPE("AnthropicToolChoice")), \
+    API_ROW("thinking", read_thinking, "disabled, else as the model's template has it; budget_tokens is named as ignored", \
+            API_IS_SHAPE("AnthropicThinking")), \
+    API_ROW("output_config", read_output_config, "format: json_schema; effort: as the template has it", \
+            API_IS_SHAPE("AnthropicOutputConfig")), \
+    API_NO_EFFECT_ROW("cache_control", "prompts are always cached"), \
+    API_NO_EFFECT_ROW("speed", "there is one speed"), \
+    API_NO_EFFECT_ROW("user_profile_id", "kept nowhere"), \
+    API_NO_EFFECT_ROW("workspace_id", "kept nowhere"), \
+    API_NEUTRAL_ROW("mcp_servers", [], ""), \
+    API_ROW("context_management", read_context_management, "no edits, or to keep all thoughts", \
+            API_IS_SHAPE("AnthropicContextManagement")), \
+    API_NEUTRAL_ROW("output_format", null, "; output_config.format is the newer name")
 
 static const struct api_param MESSAGES_PARAMS[] = {
     MESSAGES_ROW,
-    {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more; must be there"},
+    API_ROW("max_tokens", api_read_max_tokens, "1 or more; must be there", API_IS_INT(1, INT32_MAX)),
     SHARED_ROWS,
-    {"temperature", API_HONOURED, read_temperature, "0 to 1, default 1; 0 is greedy"},
-    {"top_p", API_HONOURED, read_top_p, "0 to 1, default 1"},
-    {"top_k", API_HONOURED, read_top_k, "0 or more, default 0: off"},
-    {"stop_sequences", API_HONOURED, read_stop_sequences, "up to 16, each of 1 to 1,024 bytes"},
-    {"stream", API_HONOURED, api_read_stream, "true or false"},
-    {"metadata", API_HONOURED, read_metadata, "user_id names the agent; X-Hotseat-Agent wins"},
-    {"service_tier", API_NO_EFFECT, NULL, "there is one tier"},
-    {"inference_geo", API_NO_EFFECT, NULL, "there is one place"},
-    {"diagnostics", API_NO_EFFECT, NULL, "there are none"},
-    {"container", API_NEUTRAL, api_neutral_null, "null"},
+    API_NUMBER_ROW(temperature, 0, 1, 1, "; 0 is greedy"),
+    API_NUMBER_ROW(top_p, 0, 1, 1, ""),
+    API_COUNT_ROW(top_k, 0, 0, ": off"),
+    API_ROW("stop_sequences", read_stop_sequences,
+            "up to " NUMERAL(STOPS_MAX) ", each of 1 to " NUMERAL(STOP_BYTES_MAX) " bytes", API_IS_SHAPE("Stops")),
+    API_ROW("stream", api_read_stream, "true or false", API_IS_BOOL),
+    API_ROW("metadata", read_metadata, "user_id names the agent; X-Hotseat-Agent wins", API_IS_SHAPE("AnthropicMetadata")),
+    API_NO_EFFECT_ROW("service_tier", "there is one tier"),
+    API_NO_EFFECT_ROW("inference_geo", "there is one place"),
+    API_NO_EFFECT_ROW("diagnostics", "there are none"),
+    API_NEUTRAL_ROW("container", null, ""),
 };
 
 static const struct api_param COUNT_PARAMS[] = {MESSAGES_ROW, SHARED_ROWS};
-
-const struct api_param *anthropic_params(enum anthropic_api api, size_t *ret_count) {
-    *ret_count = api == ANTHROPIC_MESSAGES ? ARRAY_LEN(MESSAGES_PARAMS) : ARRAY_LEN(COUNT_PARAMS);
-    return api == ANTHROPIC_MESSAGES ? MESSAGES_PARAMS : COUNT_PARAMS;
-}
+/* clang-format on */
 
 /* ---- the whole body ---- */
 
@@ -146,10 +132,14 @@ static bool settle_count(struct api_reader *r) {
     return true;
 }
 
-void api_anthropic_read(const struct api_input *in, struct api_parsed *ret) {
+const struct api_table *anthropic_table(enum anthropic_api api) {
     static const struct api_table
         MESSAGES = {MESSAGES_PARAMS, ARRAY_LEN(MESSAGES_PARAMS), 2, MSG_KIND_CHAT, ANSWER_MESSAGE,
                     settle_messages},
         COUNT = {COUNT_PARAMS, ARRAY_LEN(COUNT_PARAMS), 1, MSG_KIND_CHAT, ANSWER_COUNT, settle_count};
-    api_read_by(in->route == ROUTE_MESSAGES ? &MESSAGES : &COUNT, in, ret);
+    return api == ANTHROPIC_MESSAGES ? &MESSAGES : &COUNT;
+}
+
+void api_anthropic_read(const struct api_input *in, struct api_parsed *ret) {
+    api_read_by(anthropic_table(in->route == ROUTE_MESSAGES ? ANTHROPIC_MESSAGES : ANTHROPIC_COUNT), in, ret);
 }

@@ -8,7 +8,7 @@
 #include "http/api_reader.h"
 
 enum anthropic_api { ANTHROPIC_MESSAGES, ANTHROPIC_COUNT };
-const struct api_param *anthropic_params(enum anthropic_api api, size_t *ret_count);
+const struct api_table *anthropic_table(enum anthropic_api api);
 
 /* The readers of the larger parts (anthropic_messages.c, anthropic_tools.c); api_param_fn each. */
 bool anthropic_read_messages(struct api_reader *r, const char *name, const struct json *v); /* and system */

@@ -7,6 +7,6 @@
 #include "http/api_reader.h"
 
 enum look_api { LLAMA_TOKENIZE, LLAMA_DETOKENIZE, LLAMA_TEMPLATE };
-const struct api_param *look_params(enum look_api api, size_t *ret_count);
+const struct api_table *look_table(enum look_api api);
 
 #endif

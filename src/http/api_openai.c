@@ -8,40 +8,15 @@
 
 /* ---- honoured ---- */
 
-static bool read_number(struct api_reader *r, const char *name, const struct json *v) {
-    static const struct {
-        const char *name;
-        double min, max;
-        size_t at;
-    } NUMBERS[] = {
-        {"temperature", 0, 2, offsetof(struct msg_submit, temperature)},
-        {"top_p", 0, 1, offsetof(struct msg_submit, top_p)},
-        {"min_p", 0, 1, offsetof(struct msg_submit, min_p)},
-        {"presence_penalty", -2, 2, offsetof(struct msg_submit, presence_penalty)},
-        {"frequency_penalty", -2, 2, offsetof(struct msg_submit, frequency_penalty)},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(NUMBERS); i++)
-        if (strcmp(name, NUMBERS[i].name) == 0) {
-            void *field = (char *)&r->request->submit + NUMBERS[i].at;
-            return api_take_number(r->error, name, v, NUMBERS[i].min, NUMBERS[i].max, field);
-        }
-    return false;
-}
-
-static bool read_top_k(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_int(r->error, name, v, -1, INT32_MAX, &r->request->submit.top_k);
-}
-
-static bool read_seed(struct api_reader *r, const char *name, const struct json *v) {
-    int64_t seed = 0;
-    if (!api_take_int(r->error, name, v, INT64_MIN, INT64_MAX, &seed)) return false;
-    r->request->submit.seed = (uint64_t)seed;
+static bool read_seed(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->request->submit.seed = (uint64_t)json_int(v, 0);
     r->request->seed_given = true;
     return true;
 }
 
-static bool read_max_completion_tokens(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_int(r->error, name, v, 1, INT32_MAX, &r->max_completion_tokens);
+static bool read_max_completion_tokens(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->max_completion_tokens = json_int(v, 0);
+    return true;
 }
 
 static bool read_stop(struct api_reader *r, const char *name, const struct json *v) {
@@ -68,20 +43,6 @@ static bool read_stream_options(struct api_reader *r, const char *name, const st
     return true;
 }
 
-static bool read_ignore_eos(struct api_reader *r, const char *name, const struct json *v) {
-    bool on = false;
-    if (!api_take_bool(r->error, name, v, &on)) return false;
-    r->request->submit.ignore_eos = on;
-    return true;
-}
-
-bool openai_read_parallel(struct api_reader *r, const char *name, const struct json *v) {
-    bool on = false;
-    if (!api_take_bool(r->error, name, v, &on)) return false;
-    r->request->submit.parallel_tool_calls = on;
-    return true;
-}
-
 static bool read_cache_key(struct api_reader *r, const char *name, const struct json *v) {
     return api_take_agent(r, name, v, &r->agents[0]);
 }
@@ -105,7 +66,8 @@ static bool read_prompt_text(struct api_reader *r, const char *path, const struc
 }
 
 static bool is_ids(const struct json *v) {
-    return json_type(v) == JSON_ARRAY && json_type(json_at(v, 0)) == JSON_INT;
+    enum json_type first = json_type(json_at(v, 0)); /* 1.0 is an integer, too */
+    return json_type(v) == JSON_ARRAY && (first == JSON_INT || first == JSON_REAL);
 }
 
 static bool read_one_prompt(struct api_reader *r, const char *path, const struct json *v,
@@ -144,115 +106,85 @@ static bool read_prompt(struct api_reader *r, const char *name, const struct jso
     return ok;
 }
 
-static bool read_n(struct api_reader *r, const char *name, const struct json *v) {
-    int64_t n = 0;
-    if (!api_take_int(r->error, name, v, 1, CHOICES_MAX, &n)) return false;
-    r->request->n_choices = (uint32_t)n;
+static bool read_n(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->request->n_choices = (uint32_t)json_int(v, 1);
     return true;
 }
 
 /* Which answer is the best nobody here judges. */
 static bool read_best_of(struct api_reader *r, const char *name, const struct json *v) {
-    int64_t n = 0;
-    if (!api_take_int(r->error, name, v, 1, CHOICES_MAX, &n)) return false;
-    if ((uint32_t)n == r->request->n_choices) return true;
+    if ((uint32_t)json_int(v, 1) == r->request->n_choices) return true;
     return api_fail(
         r->error, ERR_UNSUPPORTED, name,
         "is not supported but with the value of n (%u): all answers are given, none is chosen; leave it out",
         r->request->n_choices);
 }
 
-static bool read_echo(struct api_reader *r, const char *name, const struct json *v) {
-    bool on = false;
-    if (!api_take_bool(r->error, name, v, &on)) return false;
-    r->request->submit.echo = on;
-    return true;
-}
-
-/* ---- only the neutral value ---- */
-
-static bool neutral_medium(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return api_is_word(v, "medium");
-}
-
-static bool neutral_text_only(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return json_type(v) == JSON_ARRAY && json_count(v) == 1 && api_is_word(json_at(v, 0), "text");
-}
-
-static bool neutral_none(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return api_is_word(v, "none");
-}
-
 /* ---- the tables ---- */
 
-#define SHARED_ROWS                                                                                          \
-    {"model", API_HONOURED, api_read_model, "an id, an alias, or absent / \"default\": whatever is seated"}, \
-        {"temperature", API_HONOURED, read_number, "0 to 2, default 1; 0 is greedy"},                        \
-        {"top_p", API_HONOURED, read_number, "0 to 1, default 1"},                                           \
-        {"top_k", API_HONOURED, read_top_k, "an integer, default 0: off"},                                   \
-        {"min_p", API_HONOURED, read_number, "0 to 1, default 0"},                                           \
-        {"presence_penalty", API_HONOURED, read_number, "-2 to 2, default 0"},                               \
-        {"frequency_penalty", API_HONOURED, read_number, "-2 to 2, default 0"},                              \
-        {"seed", API_HONOURED, read_seed, "an integer; default: drawn"},                                     \
-        {"stop", API_HONOURED, read_stop, "a string or up to 16, each of 1 to 1,024 bytes"},                 \
-        {"stream", API_HONOURED, api_read_stream, "true or false"},                                          \
-        {"stream_options", API_HONOURED, read_stream_options, "include_usage"},                              \
-        {"user", API_HONOURED, read_user, "names the agent, if nothing better does"},                        \
-        {"prompt_cache_key", API_HONOURED, read_cache_key, "names the agent; X-Hotseat-Agent wins"},         \
-        {"ignore_eos", API_HONOURED, read_ignore_eos, "true or false: go on past the end token"},            \
-        {"logit_bias", API_HONOURED, openai_read_logit_bias,                                                 \
-         "up to 1,024 token ids, each with -100 to 100"},                                                    \
-        {"metadata", API_NO_EFFECT, NULL, "kept nowhere"},                                                   \
-        {"store", API_NO_EFFECT, NULL, "nothing is stored for later retrieval"},                             \
-        {"service_tier", API_NO_EFFECT, NULL, "there is one tier"},                                          \
-        {"safety_identifier", API_NO_EFFECT, NULL, "kept nowhere"},                                          \
-        {"prompt_cache_retention", API_NO_EFFECT, NULL, "the cache keeps what its budget allows"},           \
-        {"prediction", API_NO_EFFECT, NULL, "a hint for speed"},                                             \
-        {"cache_prompt", API_NO_EFFECT, NULL, "prompts are always cached"},                                  \
-        {"n", API_HONOURED, read_n, "1 to 16, default 1"},                                                   \
-        {"repeat_penalty", API_NEUTRAL, api_neutral_one, "1"},                                               \
-        {"repetition_penalty", API_NEUTRAL, api_neutral_one, "1"},                                           \
-        {"typical_p", API_NEUTRAL, api_neutral_one, "1"}, {"mirostat", API_NEUTRAL, api_neutral_zero, "0"},  \
-    {                                                                                                        \
-        "grammar", API_NEUTRAL, api_neutral_empty, "\"\""                                                    \
-    }
+/* clang-format off */
+#define SHARED_ROWS \
+    API_MODEL_ROW, \
+    API_NUMBER_ROW(temperature, 0, 2, 1, "; 0 is greedy"), \
+    API_NUMBER_ROW(top_p, 0, 1, 1, ""), \
+    API_COUNT_ROW(top_k, -1, 0, ": off"), \
+    API_NUMBER_ROW(min_p, 0, 1, 0, ""), \
+    API_NUMBER_ROW(presence_penalty, -2, 2, 0, ""), \
+    API_NUMBER_ROW(frequency_penalty, -2, 2, 0, ""), \
+    API_ROW("seed", read_seed, "an integer; default: drawn", API_IS_INT(INT64_MIN, INT64_MAX)), \
+    API_ROW("stop", read_stop, "a string or up to " NUMERAL(STOPS_MAX) ", each of 1 to " NUMERAL(STOP_BYTES_MAX) " bytes", \
+            API_IS_SHAPE("Stop")), \
+    API_ROW("stream", api_read_stream, "true or false", API_IS_BOOL), \
+    API_ROW("stream_options", read_stream_options, "include_usage", API_IS_SHAPE("StreamOptions")), \
+    API_ROW("user", read_user, "names the agent, if nothing better does", API_IS_SHAPE("AgentOrNobody")), \
+    API_ROW("prompt_cache_key", read_cache_key, "names the agent; X-Hotseat-Agent wins", API_IS_SHAPE("AgentOrNobody")), \
+    API_FLAG_ROW(ignore_eos, false, "; true: go on past the end token"), \
+    API_ROW("logit_bias", openai_read_logit_bias, "up to " NUMERAL(LOGIT_BIAS_MAX) " token ids, each with -100 to 100", \
+            API_IS_SHAPE("LogitBias")), \
+    API_NO_EFFECT_ROW("metadata", "kept nowhere"), \
+    API_NO_EFFECT_ROW("store", "nothing is stored for later retrieval"), \
+    API_NO_EFFECT_ROW("service_tier", "there is one tier"), \
+    API_NO_EFFECT_ROW("safety_identifier", "kept nowhere"), \
+    API_NO_EFFECT_ROW("prompt_cache_retention", "the cache keeps what its budget allows"), \
+    API_NO_EFFECT_ROW("prediction", "a hint for speed"), \
+    API_NO_EFFECT_ROW("cache_prompt", "prompts are always cached"), \
+    API_ROW("n", read_n, "1 to " NUMERAL(CHOICES_MAX) ", default 1", API_IS_INT(1, CHOICES_MAX)), \
+    API_NEUTRAL_ROW("repeat_penalty", 1, ""), \
+    API_NEUTRAL_ROW("repetition_penalty", 1, ""), \
+    API_NEUTRAL_ROW("typical_p", 1, ""), \
+    API_NEUTRAL_ROW("mirostat", 0, ""), \
+    API_NEUTRAL_ROW("grammar", "", "")
 
 /* response_format and tool_choice look at tools, top_logprobs at logprobs: rows are read in this order. */
 static const struct api_param CHAT_PARAMS[] = {
-    {"messages", API_HONOURED, openai_read_messages, "1 to 4,096 messages; text only"},
-    {"tools", API_HONOURED, openai_read_tools, "up to 128 functions"},
-    {"tool_choice", API_HONOURED, openai_read_tool_choice, "none, auto, required, or one of the functions"},
-    {"parallel_tool_calls", API_HONOURED, openai_read_parallel, "true or false, default true"},
-    {"response_format", API_HONOURED, openai_read_response_format, "text, json_object or json_schema"},
-    {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more; default: up to the context"},
-    {"max_completion_tokens", API_HONOURED, read_max_completion_tokens, "the newer name of max_tokens"},
-    {"logprobs", API_HONOURED, openai_read_chat_logprobs, "true or false"},
-    {"top_logprobs", API_HONOURED, openai_read_top_logprobs, "0 to 20; with logprobs"},
-    {"reasoning_effort", API_HONOURED, api_read_effort, "none: no thoughts; else as the template has it"},
+    OPENAI_CHAT_INPUT_ROWS,
+    API_ROW("max_tokens", api_read_max_tokens, "1 or more; default: up to the context", API_IS_INT(1, INT32_MAX)),
+    API_ROW("max_completion_tokens", read_max_completion_tokens, "the newer name of max_tokens", API_IS_INT(1, INT32_MAX)),
+    API_ROW("logprobs", openai_read_chat_logprobs, "true or false", API_IS_BOOL),
+    API_ROW("top_logprobs", openai_read_top_logprobs, "0 to " NUMERAL(TOP_LOGPROBS_MAX) "; with logprobs",
+            API_IS_INT(0, TOP_LOGPROBS_MAX)),
+    API_ROW("reasoning_effort", api_read_effort, "none: no thoughts; else as the template has it", API_IS_SHAPE("Effort")),
     SHARED_ROWS,
-    {"audio", API_NEUTRAL, api_neutral_null, "null"},
-    {"modalities", API_NEUTRAL, neutral_text_only, "[\"text\"]"},
-    {"verbosity", API_NEUTRAL, neutral_medium, "\"medium\""},
-    {"web_search_options", API_NEUTRAL, api_neutral_null, "null"},
-    {"functions", API_NEUTRAL, api_neutral_empty, "[]; tools is the newer name"},
-    {"function_call", API_NEUTRAL, neutral_none, "\"none\"; tool_choice is the newer name"},
-    {"chat_template_kwargs", API_NEUTRAL, api_neutral_empty, "{}"},
+    API_NEUTRAL_ROW("audio", null, ""),
+    API_NEUTRAL_ROW("modalities", ["text"], ""),
+    API_NEUTRAL_ROW("verbosity", "medium", ""),
+    API_NEUTRAL_ROW("web_search_options", null, ""),
+    API_NEUTRAL_ROW("functions", [], "; tools is the newer name"),
+    API_NEUTRAL_ROW("function_call", "none", "; tool_choice is the newer name"),
+    API_NEUTRAL_ROW("chat_template_kwargs", {}, ""),
 };
 
 static const struct api_param TEXT_PARAMS[] = {
-    {"prompt", API_HONOURED, read_prompt, "a string, an array of token ids, or an array of 1 to 16 of these"},
-    {"max_tokens", API_HONOURED, api_read_max_tokens, "1 or more, default 16"},
-    {"logprobs", API_HONOURED, openai_read_text_logprobs, "0 to 5"},
+    API_ROW("prompt", read_prompt, "a string, an array of token ids, or an array of 1 to " NUMERAL(CHOICES_MAX) " of these",
+            API_IS_SHAPE("Prompt")),
+    API_ROW("max_tokens", api_read_max_tokens, "1 or more, default " NUMERAL(TEXT_MAX_TOKENS_DEFAULT), API_IS_INT(1, INT32_MAX)),
+    API_ROW("logprobs", openai_read_text_logprobs, "0 to " NUMERAL(TEXT_LOGPROBS_MAX), API_IS_INT(0, TEXT_LOGPROBS_MAX)),
     SHARED_ROWS,
-    {"suffix", API_NEUTRAL, api_neutral_empty, "\"\""},
-    {"echo", API_HONOURED, read_echo, "true or false; without logprobs"},
-    {"best_of", API_HONOURED, read_best_of, "the same as n"},
+    API_NEUTRAL_ROW("suffix", "", ""),
+    API_FLAG_ROW(echo, false, "; without logprobs"),
+    API_ROW("best_of", read_best_of, "the same as n", API_IS_INT(1, CHOICES_MAX)),
 };
-
-const struct api_param *openai_params(enum openai_api api, size_t *ret_count) {
-    *ret_count = api == OPENAI_CHAT ? ARRAY_LEN(CHAT_PARAMS) : ARRAY_LEN(TEXT_PARAMS);
-    return api == OPENAI_CHAT ? CHAT_PARAMS : TEXT_PARAMS;
-}
+/* clang-format on */
 
 /* ---- the whole body ---- */
 
@@ -278,10 +210,14 @@ static bool settle_text(struct api_reader *r) {
     return true;
 }
 
-void api_openai_read(const struct api_input *in, struct api_parsed *ret) {
+const struct api_table *openai_table(enum openai_api api) {
     static const struct api_table CHAT = {CHAT_PARAMS, ARRAY_LEN(CHAT_PARAMS), 1, MSG_KIND_CHAT,
                                           ANSWER_CHAT, settle_max_tokens},
                                   TEXT = {TEXT_PARAMS, ARRAY_LEN(TEXT_PARAMS), 1, MSG_KIND_TEXT, ANSWER_TEXT,
                                           settle_text};
-    api_read_by(in->route == ROUTE_CHAT ? &CHAT : &TEXT, in, ret);
+    return api == OPENAI_CHAT ? &CHAT : &TEXT;
+}
+
+void api_openai_read(const struct api_input *in, struct api_parsed *ret) {
+    api_read_by(openai_table(in->route == ROUTE_CHAT ? OPENAI_CHAT : OPENAI_TEXT), in, ret);
 }

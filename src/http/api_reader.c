@@ -8,10 +8,6 @@
 #include "http/ident.h"
 #include "http/json_schema.h"
 
-#define TIMEOUT_S_MIN 0.001
-#define TIMEOUT_S_MAX 86400.0
-#define FUNCTION_NAME_BYTES_MAX 64
-
 const char *api_rule_name(enum api_rule rule) {
     switch (rule) {
     case API_HONOURED: return "honoured";
@@ -166,7 +162,7 @@ bool api_choose_function(struct api_reader *r, const char *path, const char *nam
 }
 
 bool api_read_effort(struct api_reader *r, const char *path, const struct json *v) {
-    static const char *const WORDS[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+    static const char *const WORDS[] = {API_EFFORTS};
     struct msg_submit *s = &r->request->submit;
     if (json_type(v) != JSON_STRING)
         return api_fail(r->error, ERR_INVALID, path, "must be a string, not %s",
@@ -195,12 +191,14 @@ bool api_read_model(struct api_reader *r, const char *name, const struct json *v
     return api_take_string(r->error, name, v, MODEL_ID_BYTES_MAX, &r->request->model);
 }
 
-bool api_read_stream(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_bool(r->error, name, v, &r->request->stream);
+bool api_read_stream(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->request->stream = json_bool(v, false);
+    return true;
 }
 
-bool api_read_max_tokens(struct api_reader *r, const char *name, const struct json *v) {
-    return api_take_int(r->error, name, v, 1, INT32_MAX, &r->max_tokens);
+bool api_read_max_tokens(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->max_tokens = json_int(v, 0);
+    return true;
 }
 
 bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v,
@@ -254,36 +252,37 @@ bool api_read_stops(struct api_reader *r, const char *name, const struct json *v
     return true;
 }
 
-static bool is_number(const struct json *v, double wanted) {
-    bool number = json_type(v) == JSON_INT || json_type(v) == JSON_REAL;
-    double value = json_number(v, wanted + 1);
-    return number && value >= wanted && value <= wanted;
-}
-
 bool api_is_word(const struct json *v, const char *word) {
     const char *s = json_string(v, NULL);
     return s && strcmp(s, word) == 0;
 }
 
-bool api_neutral_one(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return is_number(v, 1);
-}
-
-bool api_neutral_zero(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    return is_number(v, 0);
-}
-
-bool api_neutral_empty(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v) {
-    size_t size = 1;
-    if (json_type(v) == JSON_STRING) return json_string(v, &size) && size == 0;
-    return (json_type(v) == JSON_ARRAY || json_type(v) == JSON_OBJECT) && json_count(v) == 0;
-}
-
-bool api_neutral_null(struct api_reader *r UNUSED, const char *name UNUSED, const struct json *v UNUSED) {
-    return false;
-}
-
 /* ---- the whole body ---- */
+
+/* v: NULL or null for the default. */
+static void store(struct api_reader *r, const struct api_param *row, const struct json *v) {
+    void *field = (char *)&r->request->submit + row->field;
+    if (row->value.type == API_NUMBER)
+        *(double *)field = json_number(v, row->otherwise);
+    else if (row->value.type == API_INT)
+        *(int64_t *)field = json_int(v, (int64_t)row->otherwise);
+    else
+        *(uint32_t *)field = json_bool(v, row->otherwise != 0);
+}
+
+static bool read_param(struct api_reader *r, const struct api_param *row, const struct json *v, bool given) {
+    switch (row->rule) {
+    case API_NO_EFFECT: return true;
+    case API_NEUTRAL:
+        if (!given || api_is_only(v, row->value.text)) return true;
+        return api_fail(r->error, ERR_UNSUPPORTED, row->name, "is not supported; leave it out or send %s",
+                        row->text);
+    case API_HONOURED: break;
+    }
+    if (given && !api_take_value(r->error, row->name, v, &row->value)) return false;
+    if (!row->fn) store(r, row, v);
+    return !row->fn || !given || row->fn(r, row->name, v);
+}
 
 static bool read_params(struct api_reader *r, const struct api_table *table) {
     for (size_t i = 0; i < table->n_params; i++) {
@@ -291,11 +290,7 @@ static bool read_params(struct api_reader *r, const struct api_table *table) {
         const struct json *v = json_get(r->root, row->name);
         bool required = i < table->n_required;
         if (!v && required) return api_fail(r->error, ERR_INVALID, row->name, "is missing: %s", row->text);
-        if (!v || (json_type(v) == JSON_NULL && !required)) continue;
-        if (row->rule == API_HONOURED && !row->fn(r, row->name, v)) return false;
-        if (row->rule == API_NEUTRAL && !row->fn(r, row->name, v))
-            return api_fail(r->error, ERR_UNSUPPORTED, row->name, "is not supported; leave it out or send %s",
-                            row->text);
+        if (!read_param(r, row, v, required || api_is_given(v))) return false;
     }
     return true;
 }
@@ -342,9 +337,10 @@ static bool settle_timeout(struct api_reader *r, const char *header) {
     const char *point = strchr(header, '.');
     bool digits = strspn(header, "0123456789.") == strlen(header) && (!point || !strchr(point + 1, '.'));
     double s = digits && strpbrk(header, "0123456789") ? strtod(header, NULL) : 0;
-    if (s < TIMEOUT_S_MIN || s > TIMEOUT_S_MAX)
+    if (s < REQUEST_TIMEOUT_S_MIN || s > REQUEST_TIMEOUT_S_MAX)
         return api_fail(r->error, ERR_INVALID, "X-Hotseat-Timeout-S",
-                        "must be a number of seconds from 0.001 to 86400");
+                        "must be a number of seconds from " NUMERAL(REQUEST_TIMEOUT_S_MIN) " to " NUMERAL(
+                            REQUEST_TIMEOUT_S_MAX));
     r->request->timeout_ns = (int64_t)(s * (double)NS_PER_S);
     return true;
 }
@@ -356,9 +352,7 @@ static bool read_body(struct api_reader *r, const struct api_table *table, const
                         json_type_name(json_type(r->root)));
     s->kind = table->kind;
     r->request->n_choices = 1;
-    s->temperature = 1;
-    s->top_p = 1;
-    s->parallel_tool_calls = 1;
+    s->parallel_tool_calls = 1; /* Anthropic has no row for it: tool_choice may say otherwise */
     if (!read_params(r, table) || (table->settle && !table->settle(r)) || !settle_agent(r, in) ||
         !settle_priority(r, in->priority_header) || !settle_timeout(r, in->timeout_header))
         return false;

@@ -13,6 +13,7 @@
 #include "http/api.h"
 
 #define API_AGENT_NAMES 2
+#define API_REQUIRED_MAX 2 /* parameters of one table that must be there */
 
 enum api_rule { API_HONOURED, API_NO_EFFECT, API_NEUTRAL };
 
@@ -27,15 +28,46 @@ struct api_reader {
         [API_AGENT_NAMES]; /* owned; who the body says is talking, the better name first; NULL: it does not */
 };
 
-/* v is never null. HONOURED: stores it, false when an error was set. NEUTRAL: whether v is the neutral value. */
+/* Stores v, which is not null (but for a parameter that must be there) and has the row's type and range; false when an error was set. */
 typedef bool (*api_param_fn)(struct api_reader *r, const char *name, const struct json *v);
 struct api_param {
     const char *name;
     enum api_rule rule;
-    api_param_fn fn;  /* NULL for NO_EFFECT */
+    api_param_fn fn;  /* HONOURED; NULL: the value, or the default, goes into the request's field as it is */
     const char *text; /* for people: range and default, or the neutral value */
+    struct api_value value;
+    size_t
+        field; /* without fn: where in struct msg_submit; its type goes by value: uint32_t, int64_t, double */
+    double otherwise; /* without fn: the default */
 };
 const char *api_rule_name(enum api_rule rule); /* "honoured" */
+
+/* Rows whose text is made of the numbers that are checked. more: what else there is to say, "" or "; ..." */
+#define API_NUMBER_ROW(field, min, max, otherwise, more)                                                     \
+    {                                                                                                        \
+#field, API_HONOURED, NULL, #min " to " #max ", default " #otherwise more, API_IS_NUMBER(min, max),  \
+            offsetof(struct msg_submit, field), otherwise                                                    \
+    }
+#define API_COUNT_ROW(field, min, otherwise, more)                                                           \
+    {                                                                                                        \
+#field, API_HONOURED, NULL, #min " or more, default " #otherwise more, API_IS_INT(min, INT32_MAX),   \
+            offsetof(struct msg_submit, field), otherwise                                                    \
+    }
+#define API_FLAG_ROW(field, otherwise, more)                                                                 \
+    {                                                                                                        \
+#field, API_HONOURED, NULL, "true or false, default " #otherwise more, API_IS_BOOL,                  \
+            offsetof(struct msg_submit, field), otherwise                                                    \
+    }
+#define API_NO_EFFECT_ROW(name, why)                                                                         \
+    { name, API_NO_EFFECT, NULL, why, API_IS_ANY, 0, 0 }
+/* json: the neutral value. */
+#define API_NEUTRAL_ROW(name, json, more)                                                                    \
+    { name, API_NEUTRAL, NULL, #json more, API_IS_ONLY(#json), 0, 0 }
+#define API_ROW(name, fn, text, ...)                                                                         \
+    { name, API_HONOURED, fn, text, __VA_ARGS__, 0, 0 }
+#define API_MODEL_ROW                                                                                        \
+    API_ROW("model", api_read_model, "an id, an alias, or absent / \"default\": whatever is seated",         \
+            API_IS_SHAPE("ModelName"))
 
 /* One route's body. */
 struct api_table {
@@ -90,10 +122,6 @@ bool api_read_stops(struct api_reader *r, const char *name, const struct json *v
 bool api_read_token_ids(struct api_reader *r, const char *name, const struct json *v,
                         struct msg_tokens *ids); /* an array */
 bool api_read_max_tokens(struct api_reader *r, const char *name, const struct json *v);
-bool api_neutral_one(struct api_reader *r, const char *name, const struct json *v);
-bool api_neutral_zero(struct api_reader *r, const char *name, const struct json *v);
-bool api_neutral_empty(struct api_reader *r, const char *name, const struct json *v);
-bool api_neutral_null(struct api_reader *r, const char *name, const struct json *v);
 bool api_is_word(const struct json *v, const char *word);
 
 #endif

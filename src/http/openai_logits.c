@@ -40,25 +40,20 @@ bool openai_read_logit_bias(struct api_reader *r, const char *name, const struct
     return api_keep(r, &b, &r->request->submit.logit_bias);
 }
 
-bool openai_read_chat_logprobs(struct api_reader *r, const char *name, const struct json *v) {
-    bool on = false;
-    if (!api_take_bool(r->error, name, v, &on)) return false;
-    r->request->submit.logprobs = on;
+bool openai_read_chat_logprobs(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->request->submit.logprobs = json_bool(v, false);
     return true;
 }
 
 bool openai_read_top_logprobs(struct api_reader *r, const char *name, const struct json *v) {
-    int64_t n = 0;
-    if (!api_take_int(r->error, name, v, 0, TOP_LOGPROBS_MAX, &n)) return false;
+    int64_t n = json_int(v, 0);
     if (n > 0 && !r->request->submit.logprobs)
         return api_fail(r->error, ERR_INVALID, name, "is only taken with \"logprobs\": true");
     if (n > 0) r->request->submit.logprobs = 1 + (uint32_t)n;
     return true;
 }
 
-bool openai_read_text_logprobs(struct api_reader *r, const char *name, const struct json *v) {
-    int64_t n = 0;
-    if (!api_take_int(r->error, name, v, 0, TEXT_LOGPROBS_MAX, &n)) return false;
-    r->request->submit.logprobs = 1 + (uint32_t)n;
+bool openai_read_text_logprobs(struct api_reader *r, const char *name UNUSED, const struct json *v) {
+    r->request->submit.logprobs = 1 + (uint32_t)json_int(v, 0);
     return true;
 }

@@ -3,11 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-struct route_row {
-    const char *name, *method, *path;
-    enum access access;
-    bool body, debug;
-};
+#include "base/must.h"
 
 static const struct route_row ROWS[ROUTE_COUNT] = {
 #define ROUTE_ROW(name, method, path, access, body, debug)                                                   \
@@ -15,6 +11,11 @@ static const struct route_row ROWS[ROUTE_COUNT] = {
     ROUTE_TABLE(ROUTE_ROW)
 #undef ROUTE_ROW
 };
+
+const struct route_row *route_row(enum route route) {
+    must(route > ROUTE_NONE && route < ROUTE_COUNT);
+    return &ROWS[route];
+}
 
 /* True when path has the pattern's form; the segment that stands for {} is what *ret_param points to. */
 static bool path_matches(const char *pattern, const char *path, const char **ret_param, size_t *ret_size) {

@@ -25,6 +25,7 @@
     X(HEALTH_LIVE, "GET", "/health/live", OPEN, false, false)                                                \
     X(HEALTH_READY, "GET", "/health/ready", OPEN, false, false)                                              \
     X(METRICS, "GET", "/metrics", METRICS, false, false)                                                     \
+    X(OPENAPI, "GET", "/openapi.json", OPEN, false, false)                                                   \
     X(SWAP, "POST", "/admin/models/swap", ADMIN, true, false)                                                \
     X(OFFLOAD, "POST", "/admin/models/offload", ADMIN, true, false)                                          \
     X(CURRENT, "GET", "/admin/models/current", ADMIN, false, false)                                          \
@@ -49,6 +50,13 @@ enum route {
 #undef ROUTE_ENUM_ROW
         ROUTE_COUNT
 };
+
+struct route_row {
+    const char *name, *method, *path;
+    enum access access;
+    bool body, debug;
+};
+const struct route_row *route_row(enum route route); /* not NONE; static */
 
 struct route_match {
     enum route route;   /* ROUTE_NONE: see path_known */

@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "http/answer.h"
 #include "http/api_admin.h"
+#include "http/openapi.h"
 #include "http/server_impl.h"
 #include "http/sse.h"
 
@@ -21,6 +22,7 @@
  * front, every 4 s, so that one gets its time. */
 #define WORKING_AFTER_NS (3500 * NS_PER_MS)
 #define WAITING_AFTER_NS (4400 * NS_PER_MS)
+#define OPENAPI_BYTES_MAX (1u << 20)
 #define REPLIES_PER_TURN 4096 /* then the sockets get their turn */
 
 /* ---- answers ---- */
@@ -266,7 +268,8 @@ static void on_request(void *ctx, struct exchange *ex) {
     case ROUTE_HEALTH:
     case ROUTE_HEALTH_LIVE:
     case ROUTE_HEALTH_READY:
-    case ROUTE_METRICS: api_health_answer(s, ex); return;
+    case ROUTE_METRICS:
+    case ROUTE_OPENAPI: api_health_answer(s, ex); return;
     default: break;
     }
     if (ex->match.body) {
@@ -354,6 +357,9 @@ static enum err open_parts(struct server *s) {
     if (!err) err = mailbox_open(MAILBOX_MAIL_MAX, &s->replies);
     if (!err) err = mailbox_open(2 * CONNECTIONS_MAX, &s->lost);
     if (!err) err = worker_open(CONNECTIONS_MAX, &s->worker);
+    s->openapi = BUF(OPENAPI_BYTES_MAX);
+    openapi_write(&s->openapi, s->config->debug);
+    if (!err) err = s->openapi.error;
     if (err) return err;
     struct net_options options = {
         .listener = s->listener,
@@ -463,5 +469,6 @@ void server_free(struct server *s) {
     mailbox_free(s->lost);
     if (s->wake.read_fd >= 0) wake_close(&s->wake);
     if (s->listener.fd >= 0) close(s->listener.fd);
+    buf_free(&s->openapi);
     mem_free(s);
 }

@@ -24,6 +24,7 @@ struct server {
     const struct config *config;
     struct listener listener;
     struct security security;
+    struct buf openapi; /* what GET /openapi.json answers */
     struct server_front front;
     struct net *net;
     struct worker *worker;
@@ -41,7 +42,7 @@ struct server {
 void server_refuse(struct server *s, struct exchange *ex, const struct http_error *e, bool hard);
 /* net_handler.head: request id, protocol, Host, Origin, keys, path, size. */
 void server_head(void *ctx, struct exchange *ex);
-/* GET /health..., /metrics: answered at once from atomics. */
+/* GET /health..., /metrics, /openapi.json: answered at once. */
 void api_health_answer(struct server *s, struct exchange *ex);
 
 #endif

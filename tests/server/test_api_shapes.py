@@ -15,7 +15,8 @@ CHAT = {"messages": [{"role": "user", "content": "[[say:hi]]"}]}
 ROUTES = {
     "/v1/chat/completions": "POST", "/v1/completions": "POST", "/tokenize": "POST", "/detokenize": "POST", "/apply-template": "POST",
     "/v1/models": "GET", "/v1/models/a": "GET", "/health": "GET",
-    "/health/live": "GET", "/health/ready": "GET", "/metrics": "GET", "/admin/models/swap": "POST", "/admin/models/offload": "POST",
+    "/health/live": "GET", "/health/ready": "GET", "/metrics": "GET", "/openapi.json": "GET",
+    "/admin/models/swap": "POST", "/admin/models/offload": "POST",
     "/admin/models/current": "GET", "/admin/models/available": "GET", "/admin/swap": "GET", "/admin/events": "GET", "/admin/ps": "GET",
     "/admin/agents": "GET", "/admin/agents/ann": "GET, DELETE", "/admin/agents/ann/pin": "POST", "/admin/agents/ann/unpin": "POST",
     "/admin/cache": "GET, DELETE", "/admin/reload": "POST", "/admin/debug/fault": "POST",

@@ -145,13 +145,13 @@ END_TEST
 
 START_TEST(every_parameter_has_a_row_here) {
     for (int api = ANTHROPIC_MESSAGES; api <= ANTHROPIC_COUNT; api++) {
-        size_t n;
-        const struct api_param *params = anthropic_params((enum anthropic_api)api, &n);
-        for (size_t i = 0; i < n; i++) {
+        const struct api_table *table = anthropic_table((enum anthropic_api)api);
+        for (size_t i = 0; i < table->n_params; i++) {
             bool found = false;
             for (size_t j = 0; j < ARRAY_LEN(ROWS); j++)
-                found = found || (strcmp(ROWS[j].name, params[i].name) == 0 && (ROWS[j].apis & (1 << api)));
-            ck_assert_msg(found, "%s has no row", params[i].name);
+                found = found ||
+                        (strcmp(ROWS[j].name, table->params[i].name) == 0 && (ROWS[j].apis & (1 << api)));
+            ck_assert_msg(found, "%s has no row", table->params[i].name);
         }
     }
 }

@@ -68,6 +68,8 @@ static const struct row ROWS[] = {
     {TEXT, "prompt", "\"prompt\":[[1],[2]]", "\"prompt\":[[1],[2,-1]]", ERR_INVALID, "prompt[1][1]"},
     {TEXT, "prompt", "\"prompt\":[" SIXTEEN "]", "\"prompt\":[" SIXTEEN ",\"\"]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":[1,2,3]", "\"prompt\":[1,-2]", ERR_INVALID, "prompt[1]"},
+    {TEXT, "prompt", "\"prompt\":[1.0,2]", "\"prompt\":[1.5,2]", ERR_INVALID, "prompt[0]"},
+    {TEXT, "prompt", "\"prompt\":[[1.0],\"a\"]", "\"prompt\":[[1.5],\"a\"]", ERR_INVALID, "prompt[0][0]"},
     {TEXT, "prompt", "\"prompt\":[\"only one\"]", "\"prompt\":[]", ERR_INVALID, "prompt"},
     {TEXT, "prompt", "\"prompt\":\"\"", "\"prompt\":[1,\"a\"]", ERR_INVALID, "prompt[1]"},
     {BOTH, "model", "\"model\":\"a-model\"", "\"model\":3", ERR_INVALID, "model"},
@@ -154,6 +156,7 @@ static const struct row ROWS[] = {
     {BOTH, "typical_p", "\"typical_p\":1", "\"typical_p\":0.9", ERR_UNSUPPORTED, "typical_p"},
     {BOTH, "mirostat", "\"mirostat\":0", "\"mirostat\":2", ERR_UNSUPPORTED, "mirostat"},
     {BOTH, "grammar", "\"grammar\":\"\"", "\"grammar\":\"root ::= x\"", ERR_UNSUPPORTED, "grammar"},
+    {BOTH, "grammar", "\"grammar\":null", "\"grammar\":[]", ERR_UNSUPPORTED, "grammar"},
     {CHAT, "logprobs", "\"logprobs\":true", "\"logprobs\":1", ERR_INVALID, "logprobs"},
     {TEXT, "logprobs", "\"logprobs\":0", "\"logprobs\":true", ERR_INVALID, "logprobs"},
     {TEXT, "logprobs", "\"logprobs\":5", "\"logprobs\":6", ERR_INVALID, "logprobs"},
@@ -173,6 +176,7 @@ static const struct row ROWS[] = {
     {CHAT, "web_search_options", "\"web_search_options\":null", "\"web_search_options\":{}", ERR_UNSUPPORTED,
      "web_search_options"},
     {CHAT, "functions", "\"functions\":[]", "\"functions\":[{\"name\":\"f\"}]", ERR_UNSUPPORTED, "functions"},
+    {CHAT, "functions", "\"functions\":null", "\"functions\":\"\"", ERR_UNSUPPORTED, "functions"},
     {CHAT, "function_call", "\"function_call\":\"none\"", "\"function_call\":\"auto\"", ERR_UNSUPPORTED,
      "function_call"},
     {CHAT, "chat_template_kwargs", "\"chat_template_kwargs\":{}", "\"chat_template_kwargs\":{\"a\":1}",
@@ -208,13 +212,13 @@ END_TEST
 
 START_TEST(every_parameter_has_a_row_here) {
     for (int api = OPENAI_CHAT; api <= OPENAI_TEXT; api++) {
-        size_t n;
-        const struct api_param *params = openai_params((enum openai_api)api, &n);
-        for (size_t i = 0; i < n; i++) {
+        const struct api_table *table = openai_table((enum openai_api)api);
+        for (size_t i = 0; i < table->n_params; i++) {
             bool found = false;
             for (size_t j = 0; j < ARRAY_LEN(ROWS); j++)
-                found = found || (strcmp(ROWS[j].name, params[i].name) == 0 && (ROWS[j].apis & (1 << api)));
-            ck_assert_msg(found, "%s has no row", params[i].name);
+                found = found ||
+                        (strcmp(ROWS[j].name, table->params[i].name) == 0 && (ROWS[j].apis & (1 << api)));
+            ck_assert_msg(found, "%s has no row", table->params[i].name);
         }
     }
 }

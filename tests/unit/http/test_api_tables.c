@@ -29,8 +29,9 @@ static const char *section(const char *text, const char *heading, size_t *ret_si
     return at;
 }
 
-static void check(const char *heading, const struct api_param *params, size_t n) {
-    size_t size = 0, written = 0;
+static void check(const char *heading, const struct api_table *table) {
+    const struct api_param *params = table->params;
+    size_t n = table->n_params, size = 0, written = 0;
     const char *text = section(document(), heading, &size);
     for (size_t i = 0; i < n; i++) {
         char row[512];
@@ -48,21 +49,13 @@ static void check(const char *heading, const struct api_param *params, size_t n)
 }
 
 START_TEST(the_document_says_the_same) {
-    size_t n;
-    const struct api_param *params = openai_params(OPENAI_CHAT, &n);
-    check("\n## POST /v1/chat/completions\n", params, n);
-    params = openai_params(OPENAI_TEXT, &n);
-    check("\n## POST /v1/completions\n", params, n);
-    params = anthropic_params(ANTHROPIC_MESSAGES, &n);
-    check("\n## POST /v1/messages\n", params, n);
-    params = anthropic_params(ANTHROPIC_COUNT, &n);
-    check("\n### POST /v1/messages/count_tokens\n", params, n);
-    params = look_params(LLAMA_TOKENIZE, &n);
-    check("\n## POST /tokenize\n", params, n);
-    params = look_params(LLAMA_DETOKENIZE, &n);
-    check("\n## POST /detokenize\n", params, n);
-    params = look_params(LLAMA_TEMPLATE, &n);
-    check("\n## POST /apply-template\n", params, n);
+    check("\n## POST /v1/chat/completions\n", openai_table(OPENAI_CHAT));
+    check("\n## POST /v1/completions\n", openai_table(OPENAI_TEXT));
+    check("\n## POST /v1/messages\n", anthropic_table(ANTHROPIC_MESSAGES));
+    check("\n### POST /v1/messages/count_tokens\n", anthropic_table(ANTHROPIC_COUNT));
+    check("\n## POST /tokenize\n", look_table(LLAMA_TOKENIZE));
+    check("\n## POST /detokenize\n", look_table(LLAMA_DETOKENIZE));
+    check("\n## POST /apply-template\n", look_table(LLAMA_TEMPLATE));
 }
 END_TEST
 
