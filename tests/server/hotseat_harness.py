@@ -189,6 +189,12 @@ class Metrics(dict):
         return {n for n, _ in self}
 
 
+def _read_to_the_end(pipe):
+    """A worker runs hundreds of servers, and pytest keeps them all: each would hold its pipe."""
+    with pipe:
+        pipe.read()
+
+
 class Server:
     """One `hotseat serve` with folders of its own. Use the `server` fixture, which ends it and looks at its log."""
 
@@ -258,7 +264,7 @@ class Server:
         found = re.match(rb"hotseat: ready on http://[^:]+:(\d+)\n", line)
         assert found, line
         self.port = int(found[1])
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        threading.Thread(target=_read_to_the_end, args=(self.process.stdout,), daemon=True).start()
         if ready:
             wait_until(lambda: self.get("/health/ready").status == 200, timeout=60, what="ready")
         return self
