@@ -36,7 +36,8 @@ engine_dir() {
 }
 
 # The Python of the tests, made by scripts/setup test; named after what is in it, so that a fresh clone finds it again.
-python_dir() { echo "$CACHE/python/$(cat "$ROOT/tests/server/requirements.txt" <(python3 --version) | sha256_text)"; }
+# python_dir frameworks: that of the frameworks that are tested, whose many packages stay away from pytest.
+python_dir() { echo "$CACHE/python/$(cat "$ROOT/tests/server/${1:+$1/}requirements.txt" <(python3 --version) | sha256_text)"; }
 
 # The official Node clients of the tests, likewise.
 node_dir() { echo "$CACHE/node/$(cat "$ROOT/tests/server/node/package-lock.json" <(node --version) | sha256_text)"; }

@@ -37,7 +37,7 @@ static uint32_t chains_of_cells(struct room *r, const char *agent, struct prompt
             chains[n++] = (struct prompt_chain){s->tokens, s->n_tokens};
     }
     for (uint32_t i = 0; i < RECENT_CHAINS && !agent[0]; i++)
-        if (n < room && r->recent[i].n)
+        if (n < room && r->recent[i].n && hash128_equal(r->recent[i].tag, r->tag))
             chains[n++] = (struct prompt_chain){r->recent[i].tokens, r->recent[i].n};
     return n;
 }

@@ -176,6 +176,7 @@ void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {
     if (!copy) return; /* only a splice less */
     uint32_t i = r->next_recent++ % RECENT_CHAINS;
     mem_free(r->recent[i].tokens);
+    r->recent[i].tag = r->tag;
     r->recent[i].tokens = copy;
     r->recent[i].n = n;
 }

@@ -32,6 +32,8 @@
     5 /* a stream waits so long for what the store knows (CHAINS, PLAN): a disk that hangs never says it */
 #define BLOCK_SECONDS_MAX 20 /* and for its next block: those of all streams are 256 MB */
 #define RECENT_CHAINS 16     /* nobody's conversations, remembered for the splice of their next prompt */
+#define RECENT_TOKENS_LEFT_MAX                                                                               \
+    32768 /* longer ones go with their model: at most 2 MB stay, too little to be taken for its memory */
 #define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };
@@ -103,6 +105,7 @@ struct room {
     uint32_t opening;                          /* of the store, as the last answer says */
     uint64_t written_blocks, written_bytes;    /* since the eviction began */
     struct {
+        struct hash128 tag; /* of the model they were read with; they stay when it leaves, and wait for it */
         int32_t *tokens;
         uint32_t n;
     } recent[RECENT_CHAINS];

@@ -91,13 +91,17 @@ static void forget_model(struct room *r) {
     mem_free(TAKE(r->path));
     r->info = (struct engine_model){0};
     r->pool = (struct block_pool){0};
-    r->cache_on = false;
-    r->state = ROOM_EMPTY;
-    r->residents_changed = true;
-    for (uint32_t i = 0; i < RECENT_CHAINS; i++) { /* other vocabularies, other tokens */
+    for (uint32_t i = 0; i < RECENT_CHAINS; i++) { /* of what was not stored the tokens are of no use */
+        if (!hash128_equal(r->recent[i].tag, r->tag) ||
+            (r->cache_on && r->recent[i].n <= RECENT_TOKENS_LEFT_MAX))
+            continue;
         mem_free(TAKE(r->recent[i].tokens));
         r->recent[i].n = 0;
     }
+    r->tag = (struct hash128){0};
+    r->cache_on = false;
+    r->state = ROOM_EMPTY;
+    r->residents_changed = true;
 }
 
 void room_load(struct room *r, const struct msg_load *m) {

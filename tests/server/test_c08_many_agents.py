@@ -119,6 +119,20 @@ def test_c2_without_any_name_and_between_sessions(server):
     assert Talk(s, "a", agent="ann", system=shared()).say("question 5 [[len=20]]").cached >= 1100 // BLOCK * BLOCK
 
 
+def test_c2_nobodys_tokens_are_known_after_a_swap(server):
+    """What a client without a name sends back is text; what the model made of it, token by token, may be other than what the tokenizer makes
+    of it. The seat knows these tokens when the model is back, and not those of another model."""
+    s = server(model="a", options=QUICK)
+    text = "<|im_end|>" + shared(600)
+    spelled = list(text.encode())  # ten letters and no control token: nothing that is made of text begins so
+    assert Answer(s.complete("a", spelled, max_tokens=1)).prompt == len(spelled)
+    s.swap("b", hold_s=0)
+    assert Answer(s.complete("b", text, max_tokens=1)).prompt < len(spelled)
+    s.swap("a", hold_s=0)
+    back = Answer(s.complete("a", text + " and on", max_tokens=1))
+    assert back.prompt == len(spelled) + len(" and on") and back.cached == len(spelled), back.usage
+
+
 def test_c2_blocks_are_shared_on_the_disk_too(server):
     s = server(model="a", options=QUICK)
     for name in ("ann", "bob", "cid"):

@@ -78,7 +78,10 @@ def test_o1_make_serve_works_in_the_folder_that_set_up_made(tmp_path):
 def test_docs_name_the_pinned_clients():
     """docs/api.md, Clients that are tested."""
     told = set(re.findall(r"^\| `(.+?)` for (\w+) \| ([\d.]+) \|", (ROOT / "docs/api.md").read_text(), re.M))
-    python = re.findall(r"^(openai|anthropic)==([\d.]+)$", (ROOT / "tests/server/requirements.txt").read_text(), re.M)
+    pins = {part: dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / f"tests/server/{part}requirements.txt").read_text(), re.M)) for part in ("", "frameworks/")}
+    assert pins["frameworks/"]["openai"] == pins[""]["openai"]
+    python = [(name, pins[part][name]) for part, names in (("", ("openai", "anthropic")),
+                                                           ("frameworks/", ("openai-agents", "langchain-openai", "litellm"))) for name in names]
     node = json.loads((ROOT / "tests/server/node/package.json").read_text())["dependencies"]
     assert told == {(name, "Python", version) for name, version in python} | {(name, "Node", version) for name, version in node.items()}
     lock = json.loads((ROOT / "tests/server/node/package-lock.json").read_text())["packages"]

@@ -121,6 +121,17 @@ def test_g1_errors_in_the_clients_own_classes(client, running):
     assert e.value.code == "context_length_exceeded"
 
 
+def test_g1_tools_that_the_model_would_never_see_are_refused(client):
+    """Its template knows none. With "none" there is nothing to see."""
+    look = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}}
+    ask = {"model": SMOL, "messages": [{"role": "user", "content": "Look at the sea."}], "temperature": 0, "max_tokens": 4}
+    for choice in ("auto", "required"):
+        with pytest.raises(openai.BadRequestError, match="template knows no tools") as e:
+            client.chat.completions.create(**ask, tools=[look], tool_choice=choice)
+        assert e.value.code == "unsupported_parameter"
+    assert client.chat.completions.create(**ask, tools=[look], tool_choice="none").choices[0].message.content
+
+
 def test_g1_wrong_key(real_server, tmp_path):
     key = tmp_path / "key"
     key.write_text("secret-1\n")
