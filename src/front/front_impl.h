@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/mailbox.h"
 #include "front/front.h"
+#include "front/measure.h"
 #include "front/metrics.h"
 #include "front/registry.h"
 #include "front/scan.h"
@@ -103,12 +104,12 @@ enum stop_step { STOP_NO, STOP_DRAIN, STOP_PARK, STOP_SAVE, STOP_EXIT, STOP_DONE
 struct measuring { /* one model at a time */
     struct seat_process *process;
     struct model *model;
-    struct file_identity identity; /* of the file it looked at */
-    bool greeted;                  /* READY came: what follows is the file's doing */
-    bool closed;                   /* it ended, or does so in a moment: how, says its status */
-    bool again;                    /* the first one was killed */
-    bool second;                   /* with the pool that the first one allowed */
-    uint32_t n_cells;              /* what it was asked about last */
+    struct file_identity identity;  /* of the file it looked at */
+    bool greeted;                   /* READY came: what follows is the file's doing */
+    bool closed;                    /* it ended, or does so in a moment: how, says its status */
+    bool again;                     /* the first one was killed */
+    struct measure_size size;       /* what it was asked about last */
+    struct admission_measure first; /* once it is asked again, about the pool that the first answer allows */
     uint64_t op;
     int64_t deadline_ns;
 };

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "front/front_impl.h"
-#include "front/measure.h"
 
 #define RETRY_MEMORY_S 10
 #define END_LIMIT_NS NS_PER_S /* from its closed socket to its status */
@@ -71,11 +70,10 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
 
 /* ---- the measuring seat ---- */
 
-static void measure_ask(struct front *f, uint32_t n_cells) {
+static void measure_ask(struct front *f) {
     struct measuring *g = &f->measuring;
     g->op = seat_next_op(f);
-    g->n_cells = n_cells;
-    struct msg m = measure_question(f->config, g->model, g->op, n_cells);
+    struct msg m = measure_question(f->config, g->model, g->op, g->size);
     enum err err = channel_send(seat_process_channel(g->process), &m);
     if (!err) err = channel_flush(seat_process_channel(g->process));
     if (err) log_warn("measure.send", "err=%s", err_name(err)); /* its end follows */
@@ -112,19 +110,20 @@ static void measure_failed(struct front *f, bool blame, const char *reason) {
 static void measure_done(struct front *f, const struct msg_measured *got) {
     struct measuring *g = &f->measuring;
     struct model *m = g->model;
-    struct admission_measure measure = measure_answer(f->config, got, g->n_cells);
+    struct admission_measure measure = measure_answer(got, g->size, &g->first);
     struct admission_limits limits = limits_of(f, m);
-    uint32_t n_cells = g->second ? 0 : measure_cells_wanted(&measure, &limits);
-    if (n_cells) {
-        g->second = true;
-        measure_ask(f, n_cells);
+    if (!g->first.known && measure_again(&measure, &limits, &g->size)) {
+        g->first = measure;
+        measure_ask(f);
         return;
     }
-    log_info(
-        "measure.done", "model=%s weights=%llu compute=%llu cells=%u bytes_per_token=%llu window_bytes=%llu",
-        log_q(m->id), (unsigned long long)measure.weights_bytes, (unsigned long long)measure.compute_bytes,
-        measure.n_cells, (unsigned long long)measure.base_bytes_per_token,
-        (unsigned long long)measure.window_bytes_per_seq);
+    log_info("measure.done",
+             "model=%s weights=%llu compute=%llu heap=%llu cells=%u sequences=%u bytes_per_token=%llu "
+             "window_bytes=%llu",
+             log_q(m->id), (unsigned long long)measure.weights_bytes,
+             (unsigned long long)measure.compute_bytes, (unsigned long long)measure.heap_bytes,
+             measure.n_cells, measure.n_seqs, (unsigned long long)measure.base_bytes_per_token,
+             (unsigned long long)measure.window_bytes_per_seq);
     metrics_add(f->metrics, METRIC_MEASURES, 1);
     struct seat_process *p = g->process;
     if (file_identity_equal(&m->identity, &g->identity)) m->measure = measure;
@@ -177,7 +176,8 @@ static void measure_begin(struct front *f, struct model *m, bool again) {
     struct msg hello = measure_hello(f->settings.log_level);
     err = channel_send(seat_process_channel(g->process), &hello);
     if (err) log_warn("measure.send", "err=%s", err_name(err));
-    measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST);
+    g->size = measure_size_first(f->config);
+    measure_ask(f);
 }
 
 /* An engine that ends by itself dies of the file; one that is killed (for memory, by a person) says nothing about it. */

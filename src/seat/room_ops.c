@@ -164,6 +164,7 @@ void room_measure(struct room *r, const struct msg_measure *m) {
                                     .weights_bytes = got.weights_bytes,
                                     .cells_bytes = got.cells_bytes,
                                     .compute_bytes = got.compute_bytes,
+                                    .heap_bytes = got.heap_bytes,
                                     .base_bytes_per_token = got.base_bytes_per_token,
                                     .window_bytes_per_seq = got.window_bytes_per_seq,
                                     .context_train = got.context_train,
@@ -190,11 +191,11 @@ static enum err make_context(struct room *r, const struct msg_configure *m, uint
         snprintf(why, WHY_BYTES, "a token gap of %u; 2 to %d are possible", m->token_gap, TOKEN_GAP_MAX);
         return ERR_INVALID;
     }
-    struct block_pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
-                                   .window_bytes_per_seq = r->info.window_bytes_per_seq,
-                                   .context_train = r->info.context_train,
-                                   .context = m->context,
-                                   .parallel = m->parallel};
+    struct pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
+                             .window_bytes_per_seq = r->info.window_bytes_per_seq,
+                             .context_train = r->info.context_train,
+                             .context = m->context,
+                             .parallel = m->parallel};
     enum err err = block_pool_reconfigure(&r->pool, &spec, m->pool_bytes, why, WHY_BYTES);
     if (err) return err;
     struct engine_context_params c = {
