@@ -12,6 +12,7 @@ import itertools
 import json
 import pathlib
 import re
+import signal
 import sys
 import tempfile
 
@@ -80,6 +81,7 @@ def main():
     parser.add_argument("--layers", type=int)
     parser.add_argument("--width", type=int)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended and the files removed
     out = ROOT / "bench" / "out"
     out.mkdir(exist_ok=True)
     rows = []
