@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/proc_mem.h"
+#include "model/gguf_parts.h"
 #include "model/model_tag.h"
 #include "seat/room.h"
 
@@ -336,6 +337,15 @@ void room_configure(struct room *r, const struct msg_configure *m) {
 
 /* ---- UNLOAD ---- */
 
+static uint32_t mappings_of(const char *path) {
+    uint32_t n_parts = gguf_parts_count(path, NULL), n = 0;
+    for (uint32_t i = 1; i <= n_parts; i++) {
+        AUTO(mem_freep) char *part = gguf_parts_path(path, i);
+        if (part) n += proc_mem_mappings_of(part);
+    }
+    return n;
+}
+
 void room_unload(struct room *r, uint64_t op) {
     abort_pending(r);
     if (r->op.step != STEP_NONE) { /* STOP does it all */
@@ -354,7 +364,7 @@ void room_unload(struct room *r, uint64_t op) {
     m.unloaded.baseline_bytes =
         atomic_load(&r->stats->baseline_bytes) + spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     atomic_store(&r->stats->memory_bytes, m.unloaded.after_bytes);
-    m.unloaded.mappings = r->path ? proc_mem_mappings_of(r->path) : 0;
+    m.unloaded.mappings = r->path ? mappings_of(r->path) : 0;
     forget_model(r);
     outbox_send(r->out, &m);
 }
