@@ -25,6 +25,7 @@
 #include "front/weights_ahead.h"
 
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
+#define AWAY_NS INT64_C(5000000000)          /* rounds of the loop so far apart: the process did not run */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
 #define WAITING_EVERY_NS INT64_C(4000000000) /* at least every 5 s; before http says something itself */
@@ -139,7 +140,8 @@ struct front {
     _Atomic int readiness;
     _Atomic bool closed; /* nothing is taken any more */
     _Atomic int posting; /* threads that are inside front_post() */
-    int64_t now_ns;      /* of this round of the loop */
+    int64_t now_ns;      /* of this round of the loop; front.c, AWAY */
+    int64_t away_ns;     /* so much it is behind the clock */
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
     bool scan_running, scan_again;
