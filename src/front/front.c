@@ -181,7 +181,10 @@ static void on_scanned(struct front *f, const struct scan_result *result) {
 }
 
 void front_scan(struct front *f) {
-    if (!f->scan_running) f->scan_running = scan_again(f->scan);
+    if (!f->scan_running) {
+        f->scan_running = scan_again(f->scan);
+        f->scan_began_ns = f->now_ns;
+    }
     f->next_scan_ns = f->now_ns + RESCAN_NS;
 }
 
@@ -192,6 +195,11 @@ uint64_t front_scan_ticket(struct front *f) {
     }
     front_scan(f);
     return f->scans_done + 1;
+}
+
+bool front_scan_is_done(const struct front *f, uint64_t ticket) {
+    if (f->scans_done >= ticket) return true;
+    return f->scan_running && f->now_ns - f->scan_began_ns >= SCAN_LIMIT_NS;
 }
 
 /* ---- mail ---- */

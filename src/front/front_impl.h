@@ -27,6 +27,7 @@
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
 #define AWAY_NS INT64_C(5000000000)          /* rounds of the loop so far apart: the process did not run */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
+#define SCAN_LIMIT_NS INT64_C(10000000000)   /* a look at the disk is waited for that long */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
 #define WAITING_EVERY_NS INT64_C(4000000000) /* at least every 5 s; before http says something itself */
 #define RETRY_SHORT_S 5                      /* Retry-After when nothing better is known */
@@ -145,6 +146,7 @@ struct front {
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
     bool scan_running, scan_again;
+    int64_t scan_began_ns;
 
     /* the seat */
     struct seat_process *seat;
@@ -200,9 +202,10 @@ void front_reply_details(struct front *f, const struct request *q, enum err err,
 enum err front_lock_cache(struct front *f, char *why,
                           size_t why_size); /* OK with lock_fd -1: the cache is off */
 void front_update_readiness(struct front *f);
-void front_scan(struct front *f); /* looks at the disk soon */
-uint64_t front_scan_ticket(
-    struct front *f); /* asks for a look that begins after now: done when scans_done reaches it */
+void front_scan(struct front *f);            /* looks at the disk soon */
+uint64_t front_scan_ticket(struct front *f); /* asks for a look that begins after now */
+/* True: it has been, or hangs (a disk that does not answer): then what was seen before it counts, for a load has limits of its own. */
+bool front_scan_is_done(const struct front *f, uint64_t ticket);
 
 /* ---- seat.c ---- */
 void seat_ops_init(struct front *f);

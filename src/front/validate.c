@@ -87,8 +87,15 @@ static void measure_end(struct front *f) {
     f->schedule = true;
 }
 
-/* blame: the file is the reason; else whoever waits may ask again. */
-static void measure_failed(struct front *f, bool blame, const char *reason) {
+/* What a look that came to nothing says of its file. */
+enum blame {
+    BLAME_NOBODY, /* whoever waits may ask again */
+    BLAME_HUNG,   /* the engine in it, or its disk: another try when it has cooled down */
+    BLAME_FILE    /* until there is another one */
+};
+
+static void measure_failed(struct front *f, enum blame blame, const char *reason) {
+    static const enum err ERRS[] = {ERR_NO_SEAT, ERR_MODEL_COOLDOWN, ERR_MODEL_INVALID};
     struct model *m = f->measuring.model;
     struct seat_process *p = f->measuring.process;
     bool same_file = file_identity_equal(&m->identity, &f->measuring.identity);
@@ -101,10 +108,14 @@ static void measure_failed(struct front *f, bool blame, const char *reason) {
         return;
     }
     bool idle = m->state == MODEL_AVAILABLE || m->state == MODEL_FAILED;
-    if (blame && idle) registry_condemn(f->registry, m, reason);
-    dispatch_fail_queue(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, blame ? 0 : RETRY_SHORT_S, NULL,
-                        reason);
-    turn_measure_failed(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, reason);
+    uint32_t retry_s = blame == BLAME_FILE ? 0 : RETRY_SHORT_S;
+    if (blame == BLAME_FILE && idle) registry_condemn(f->registry, m, reason);
+    if (blame == BLAME_HUNG && m->state == MODEL_AVAILABLE) {
+        registry_fail(f->registry, m, f->now_ns, reason);
+        retry_s = retry_after_s(f, m->cooldown_until_ns);
+    }
+    dispatch_fail_queue(f, m, ERRS[blame], retry_s, NULL, reason);
+    turn_measure_failed(f, m, ERRS[blame], reason);
 }
 
 static void measure_done(struct front *f, const struct msg_measured *got) {
@@ -151,7 +162,7 @@ void validate_measured(struct front *f) {
         if (m.type == MSG_TYPE_MEASURED && m.measured.op == g->op) {
             measure_done(f, &m.measured);
         } else if (m.type == MSG_TYPE_OP_FAILED && m.op_failed.op == g->op) {
-            measure_failed(f, measure_blames(&m.op_failed),
+            measure_failed(f, measure_blames(&m.op_failed) ? BLAME_FILE : BLAME_NOBODY,
                            m.op_failed.text && *m.op_failed.text ? m.op_failed.text
                                                                  : err_text(ERR_MODEL_INVALID));
         }
@@ -186,11 +197,11 @@ static void measure_ended(struct front *f) {
     struct model *m = g->model;
     struct seat_process *p = g->process;
     if (!seat_process_was_killed(p)) {
-        measure_failed(f, g->greeted,
+        measure_failed(f, g->greeted ? BLAME_FILE : BLAME_NOBODY,
                        g->greeted ? "the engine ended while it looked at the file"
                                   : "the measuring seat did not start");
     } else if (g->again) {
-        measure_failed(f, false, "the measuring seat was killed twice");
+        measure_failed(f, BLAME_NOBODY, "the measuring seat was killed twice");
     } else {
         log_warn("measure.killed", "model=%s", log_q(m->id));
         measure_end(f);
@@ -204,7 +215,8 @@ void validate_tick(struct front *f) {
     if (g->process && g->closed && seat_process_reap(g->process, f->now_ns))
         measure_ended(f);
     else if (g->process && f->now_ns >= g->deadline_ns)
-        measure_failed(f, g->greeted, "the engine hung while it looked at the file");
+        measure_failed(f, g->greeted ? BLAME_HUNG : BLAME_NOBODY,
+                       "the engine or the disk hung while it looked at the file");
     for (uint32_t i = 0; i < registry_count(f->registry) && !g->process && !f->stop; i++) {
         struct model *m = registry_at(f->registry, i);
         if (!m->measure_wanted) continue;

@@ -1,5 +1,6 @@
 """Models as people keep them: in parts, behind links, on a disk that comes and goes, replaced while one of them is seated."""
 import os
+import time
 
 import gguf_writer
 import pytest
@@ -154,3 +155,26 @@ def test_a_file_replaced_while_seated_counts_from_the_next_load_on(server, model
     s.swap("a", hold_s=0)
     talk.messages = said
     assert_warm(talk)
+
+
+# ---- a disk that does not answer ----
+
+def test_a_look_that_hangs_keeps_nobody_from_other_models(server, models, tmp_path):
+    """The look at the models' files stands still, here at a template that is a pipe by now: after a while what was seen before counts."""
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    template.unlink()
+    os.mkfifo(template)
+    try:
+        began = time.monotonic()
+        assert s.chat("b", "[[say:there]]")["choices"][0]["message"]["content"] == "there"
+        assert s.swap("a")["status"] == "swapped"
+        assert time.monotonic() - began > 5, "it did not hang"
+    finally:
+        writer = os.open(template, os.O_WRONLY)  # when somebody reads
+        template.unlink()
+        os.close(writer)
+    state_becomes(s, "c", "invalid")
+    template.write_text("{{ messages }}")
+    state_becomes(s, "c", "available")
