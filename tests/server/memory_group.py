@@ -6,6 +6,7 @@ the server's own limit, which no ballast can change.
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import uuid
@@ -26,7 +27,8 @@ class KernelGroup:
         except OSError:
             self.dir.rmdir()
             raise
-        self.events = self.dir / ("memory.oom_control" if old else "memory.events")
+        self.kill_file = self.dir / ("memory.oom_control" if old else "memory.events")
+        self.full_file = self.dir / ("memory.failcnt" if old else "memory.events")
         self.prefix = ["sh", "-c", f'echo $$ > {self.dir}/cgroup.procs && exec "$@"', "sh"]
         self.ballast = None
 
@@ -40,7 +42,10 @@ class KernelGroup:
             self.ballast = None
 
     def kills(self):
-        return next(int(line.split()[1]) for line in self.events.read_text().splitlines() if line.startswith("oom_kill "))
+        return int(re.search(r"^oom_kill (\d+)", self.kill_file.read_text(), re.M)[1])
+
+    def was_full(self):
+        return int(re.search(r"^(?:max )?(\d+)$", self.full_file.read_text(), re.M)[1]) > 0
 
     def close(self):
         self.give_back()
