@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 
-from common import GEMMA, QWEN, SMOL, THREADS, Stream, delete, get, hotseat, metric, post, prompt_of, seat_of, spread
+from common import GEMMA, MODELS, QWEN, SMOL, THREADS, Stream, delete, get, hotseat, metric, post, prompt_of, seat_of, spread
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -116,32 +116,34 @@ def load_and_ask(server, model, n_prompt, salt, n_tokens):
             "tg": h["decode_tokens"] / h["decode_ms"] * 1e3, "rss_mb": memory[0], "anon_mb": memory[1]}
 
 
-def bench_repack(runs, quick):
-    """Load, prefill, decode and memory with and without repacked weights; after how many tokens of prompt the longer load has paid."""
-    result, rows, pays = {}, [], []
-    n_prompt, n_tokens = (100, 16) if quick else (640, 128)
-    for model in (GEMMA,) if quick else (SMOL, QWEN, GEMMA):
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            servers = {}
-            for way in ("off", "on"):
-                place = pathlib.Path(folder) / way
-                place.mkdir()
-                (place / "hotseat.ini").write_text(f"[model {model}]\nrepack = {way}\n")
-                servers[way] = stack.enter_context(hotseat(place / "cache", "none", ("--config", place / "hotseat.ini", "--pool", "128M",
-                                                                                    "--context", 8192)))
-            found = {way: [] for way in servers}
-            for run in range(-1, runs):  # the first one measures the model and warms the page cache
-                for way, server in servers.items():
-                    row = load_and_ask(server, model, n_prompt, 100 * (run + 2), n_tokens)
-                    if run >= 0:
-                        found[way].append(row)
-                    post(server.url, "/admin/models/offload", {})
-        result[model] = found
+def compare_repack(model, runs, n_prompt, n_tokens, models=MODELS):
+    """One model with repacked weights and without, in turns, each time from an empty seat."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        servers = {}
+        for way in ("off", "on"):
+            place = pathlib.Path(folder) / way
+            place.mkdir()
+            (place / "hotseat.ini").write_text(f"[model {model}]\nrepack = {way}\n")
+            extra = ("--config", place / "hotseat.ini", "--pool", "128M", "--context", 8192)
+            servers[way] = stack.enter_context(hotseat(place / "cache", "none", extra, models=models))
+        found = {way: [] for way in servers}
+        for run in range(-1, runs):  # the first one measures the model and warms the page cache
+            for way, server in servers.items():
+                row = load_and_ask(server, model, n_prompt, 100 * (run + 2), n_tokens)
+                if run >= 0:
+                    found[way].append(row)
+                post(server.url, "/admin/models/offload", {})
+    return found
+
+
+def print_repack(result):
+    """result: what compare_repack() gave, by model."""
+    rows, pays = [], []
+    for model, found in result.items():
         m = {way: {k: [f[k] for f in v] for k in v[0]} for way, v in found.items()}
         for way, v in m.items():
-            rows.append(f"| {model} | {way} | {spread(v['load_ms'], '{:.0f}')} ms | {spread(v['pp'], '{:.0f}')} t/s "
+            rows.append(f"| {model} | {way} | {spread(v['load_ms'], '{:.0f}')} ms | {spread(v['pp'], '{:.1f}')} t/s "
                         f"| {spread(v['tg'], '{:.1f}')} t/s | {statistics.median(v['rss_mb']):.0f} MB | {statistics.median(v['anon_mb']):.0f} MB |")
-            print(rows[-1], flush=True)
         off, on = ({k: statistics.median(v) for k, v in m[way].items()} for way in ("off", "on"))
         longer, saved_ms = on["load_ms"] - off["load_ms"], 1e3 / off["pp"] - 1e3 / on["pp"]
         pays.append(f"{model}: a load takes {longer:.0f} ms longer, a token of prompt {saved_ms:.3f} ms less, one of the answer "
@@ -149,4 +151,11 @@ def bench_repack(runs, quick):
                     (f"paid after {max(0, longer) / saved_ms:.0f} tokens of prompt a load." if saved_ms > 0 else "never paid by prompts."))
     print("\n| model | repack | empty seat to the prompt's first step | prefill | decode | resident | of that not mapped |\n"
           "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n" + "\n".join(pays))
+
+
+def bench_repack(runs, quick):
+    """Load, prefill, decode and memory with and without repacked weights; after how many tokens of prompt the longer load has paid."""
+    n_prompt, n_tokens = (100, 16) if quick else (640, 128)
+    result = {model: compare_repack(model, runs, n_prompt, n_tokens) for model in ((GEMMA,) if quick else (SMOL, QWEN, GEMMA))}
+    print_repack(result)
     return result

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Models of true size take turns: every step of a swap against its floor, first tokens beside llama-server's router.
 
-usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--runs N] [--layers N --width N] [--peers LIST]
+usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--runs N] [--layers N --width N] [--peers LIST] [--repack]
 
 Llama 3.1 8B, Qwen 2.5 14B and Gemma 3 12B in their exact shapes (bench/large_models.py), written to the cache folder and removed at the end:
 21 GB of disk. All ordered pairs of the models, with the file in the page cache and without (posix_fadvise).
-Writes bench/out/large.json and prints tables for docs/benchmarks.md. With --layers and --width (and a small --pool) it shows that it works; its figures then say
+--repack: instead, what repacked weights cost and give, for both types of file; on a few layers it takes minutes, and all of it but the vocabulary and the
+output matrix grows with the layers. Writes bench/out/large.json and prints tables for docs/benchmarks.md. With --layers and --width (and a small --pool) it shows that it works; its figures then say
 nothing.
 """
 import argparse
@@ -23,6 +24,7 @@ import threading
 import time
 
 from common import CACHE, RELEASE, ROOT, THREADS, conditions, forget_file, get, hotseat, post, prompt_of, router, saved
+from costs import compare_repack, print_repack
 from large_models import FILE_TYPES, SHAPES, scaled, tensor_bytes, tensors_of, write
 
 PIECE = 1 << 20
@@ -226,7 +228,30 @@ def print_first_tokens(result):
 
 
 def small(args):
-    return args.layers or args.width
+    return bool(args.layers or args.width)
+
+
+def bench_repack(args, shapes):
+    result = {}
+    for name, shape in shapes.items():
+        for file_type in FILE_TYPES:
+            path = write(args.folder / f"{name}-{file_type}.gguf", shape, file_type)
+            result[path.stem] = compare_repack(path.stem, args.runs, 256, 16, args.folder)
+            path.unlink()
+    print_repack(result)
+    return result
+
+
+def bench_swaps(args, shapes):
+    files = {n: write(args.folder / f"{n}-{args.type}.gguf", s, args.type) for n, s in shapes.items()}
+    print("hotseat", flush=True)
+    result = {"hotseat": bench_ours(args, files)}
+    for peer in args.peers:
+        print(peer, flush=True)
+        result[peer] = bench_peer(args, files, result["hotseat"]["seats"], peer != PEERS[0])
+    print_steps(result["hotseat"])
+    print_first_tokens(result)
+    return result
 
 
 def room_for(args, shapes):
@@ -250,9 +275,10 @@ def main():
     parser.add_argument("--layers", type=int, help="models of so many layers")
     parser.add_argument("--width", type=int, help="and so wide")
     parser.add_argument("--peers", default=",".join(PEERS), help="of these, or none; as it comes it repacks the weights, for minutes a load")
+    parser.add_argument("--repack", action="store_true", help="with repacked weights and without, one model after the other")
     args = parser.parse_args()
-    names, peers = args.names or list(SHAPES), [p for p in args.peers.split(",") if p and p != "none"]
-    if len(set(names)) != len(names) or not 2 <= len(names) <= 3 or set(names) - set(SHAPES) or set(peers) - set(PEERS):
+    names, args.peers = args.names or list(SHAPES), [p for p in args.peers.split(",") if p and p != "none"]
+    if len(set(names)) != len(names) or len(names) < (1 if args.repack else 2) or set(names) - set(SHAPES) or set(args.peers) - set(PEERS):
         parser.error("two or three different models, please, and known peers")
     shapes = {n: scaled(SHAPES[n], args.layers, args.width) for n in names}
     reason = room_for(args, shapes)
@@ -266,15 +292,8 @@ def main():
     print(conditions(args.runs) + f"; --memory {args.memory} --pool {args.pool}" + ("; SMALL: figures say nothing" if small(args) else ""), flush=True)
     with tempfile.TemporaryDirectory(prefix="large.", dir=CACHE) as folder:
         args.folder = pathlib.Path(folder)
-        files = {n: write(args.folder / f"{n}-{args.type}.gguf", s, args.type) for n, s in shapes.items()}
-        print("hotseat", flush=True)
-        result = {"hotseat": bench_ours(args, files)}
-        for peer in peers:
-            print(peer, flush=True)
-            result[peer] = bench_peer(args, files, result["hotseat"]["seats"], peer != PEERS[0])
-    (out / ("large-small.json" if small(args) else "large.json")).write_text(json.dumps(result, indent=1))
-    print_steps(result["hotseat"])
-    print_first_tokens(result)
+        result = (bench_repack if args.repack else bench_swaps)(args, shapes)
+    (out / f"large{'-repack' * args.repack}{'-small' * small(args)}.json").write_text(json.dumps(result, indent=1))
     return 0
 
 

@@ -15,7 +15,7 @@
 struct admission_measure { /* what a measuring seat found; valid for one file identity, KV type and repack
                               choice */
     bool known;
-    uint64_t weights_bytes, compute_bytes, base_bytes_per_token, window_bytes_per_seq;
+    uint64_t weights_bytes, compute_bytes, heap_bytes, base_bytes_per_token, window_bytes_per_seq;
     uint32_t context_train;
     uint32_t n_cells, n_seqs; /* compute_bytes is exact for these, an upper bound for fewer */
 };
@@ -30,10 +30,10 @@ struct admission_limits {
 };
 
 struct admission {
-    uint64_t needed_bytes;    /* weights, compute buffers and the smallest pool */
+    uint64_t needed_bytes;    /* weights, compute buffers, vocabulary and the smallest pool */
     uint64_t available_bytes; /* the smallest of the three limits */
     uint64_t pool_bytes;      /* what CONFIGURE gets */
-    uint32_t n_cells, n_seqs; /* about what that pool holds: what to measure with */
+    uint32_t n_cells, n_seqs; /* what that pool holds */
 };
 
 /* ERR_MODEL_TOO_LARGE: ret's figures say by how much. m->known must hold. */

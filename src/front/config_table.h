@@ -22,7 +22,8 @@
     X(cache_disk_bytes, "cache-disk", SIZE, 1048576, CONFIG_MAX_SIZE, "20G", "SIZE", true,                   \
       "the store's budget on disk, enforced at every write")                                                 \
     X(memory_bytes, "memory", SIZE, 67108864, CONFIG_MAX_SIZE, "", "SIZE", false,                            \
-      "what weights, KV cells and compute buffers together may use; default 75 % of physical memory")        \
+      "what weights, vocabulary, KV cells and compute buffers together may use; default 75 % of physical "   \
+      "memory")                                                                                              \
     X(pool_bytes, "pool", SIZE_AUTO, 1048576, CONFIG_MAX_SIZE, "auto", "SIZE", false,                        \
       "KV cells of the seated model; auto: what is left beside weights and compute, at most 4G")             \
     X(parallel, "parallel", NUMBER, 1, PARALLEL_MAX, "4", "N", false, "sequences that run at the same time") \

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/mailbox.h"
 #include "front/front.h"
+#include "front/measure.h"
 #include "front/metrics.h"
 #include "front/registry.h"
 #include "front/scan.h"
@@ -24,7 +25,9 @@
 #include "front/weights_ahead.h"
 
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
+#define AWAY_NS INT64_C(5000000000)          /* rounds of the loop so far apart: the process did not run */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
+#define SCAN_LIMIT_NS INT64_C(10000000000)   /* a look at the disk is waited for that long */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
 #define WAITING_EVERY_NS INT64_C(4000000000) /* at least every 5 s; before http says something itself */
 #define RETRY_SHORT_S 5                      /* Retry-After when nothing better is known */
@@ -103,12 +106,12 @@ enum stop_step { STOP_NO, STOP_DRAIN, STOP_PARK, STOP_SAVE, STOP_EXIT, STOP_DONE
 struct measuring { /* one model at a time */
     struct seat_process *process;
     struct model *model;
-    struct file_identity identity; /* of the file it looked at */
-    bool greeted;                  /* READY came: what follows is the file's doing */
-    bool closed;                   /* it ended, or does so in a moment: how, says its status */
-    bool again;                    /* the first one was killed */
-    bool second;                   /* with the pool that the first one allowed */
-    uint32_t n_cells;              /* what it was asked about last */
+    struct file_identity identity;  /* of the file it looked at */
+    bool greeted;                   /* READY came: what follows is the file's doing */
+    bool closed;                    /* it ended, or does so in a moment: how, says its status */
+    bool again;                     /* the first one was killed */
+    struct measure_size size;       /* what it was asked about last */
+    struct admission_measure first; /* once it is asked again, about the pool that the first answer allows */
     uint64_t op;
     int64_t deadline_ns;
 };
@@ -138,10 +141,12 @@ struct front {
     _Atomic int readiness;
     _Atomic bool closed; /* nothing is taken any more */
     _Atomic int posting; /* threads that are inside front_post() */
-    int64_t now_ns;      /* of this round of the loop */
+    int64_t now_ns;      /* of this round of the loop; front.c, AWAY */
+    int64_t away_ns;     /* so much it is behind the clock */
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
     bool scan_running, scan_again;
+    int64_t scan_began_ns;
 
     /* the seat */
     struct seat_process *seat;
@@ -197,9 +202,10 @@ void front_reply_details(struct front *f, const struct request *q, enum err err,
 enum err front_lock_cache(struct front *f, char *why,
                           size_t why_size); /* OK with lock_fd -1: the cache is off */
 void front_update_readiness(struct front *f);
-void front_scan(struct front *f); /* looks at the disk soon */
-uint64_t front_scan_ticket(
-    struct front *f); /* asks for a look that begins after now: done when scans_done reaches it */
+void front_scan(struct front *f);            /* looks at the disk soon */
+uint64_t front_scan_ticket(struct front *f); /* asks for a look that begins after now */
+/* True: it has been, or hangs (a disk that does not answer): then what was seen before it counts, for a load has limits of its own. */
+bool front_scan_is_done(const struct front *f, uint64_t ticket);
 
 /* ---- seat.c ---- */
 void seat_ops_init(struct front *f);

@@ -17,29 +17,35 @@ struct msg measure_hello(int log_level) {
                         .hello = {.cache_dir = no_cache, .log_level = (uint32_t)log_level}};
 }
 
+struct measure_size measure_size_first(const struct config *config) {
+    return (struct measure_size){config->parallel * BLOCK_TOKENS, config->parallel};
+}
+
 struct msg measure_question(const struct config *config, const struct model *m, uint64_t op,
-                            uint32_t n_cells) {
+                            struct measure_size size) {
     static char kv_names[][8] = {[KV_F16] = "f16", [KV_Q8_0] = "q8_0", [KV_Q4_0] = "q4_0"};
     return (struct msg){.type = MSG_TYPE_MEASURE,
                         .measure = {.op = op,
                                     .path = m->path,
                                     .kv = kv_names[m->kv],
                                     .repack = m->repack,
-                                    .n_cells = n_cells,
-                                    .n_seqs = config->parallel,
+                                    .n_cells = size.n_cells,
+                                    .n_seqs = size.n_seqs,
                                     .threads = config->threads}};
 }
 
-struct admission_measure measure_answer(const struct config *config, const struct msg_measured *got,
-                                        uint32_t n_cells) {
+/* What a loaded model keeps on the heap shows in the first answer only: the next load finds there what that one has freed. */
+struct admission_measure measure_answer(const struct msg_measured *got, struct measure_size size,
+                                        const struct admission_measure *first) {
     return (struct admission_measure){.known = true,
                                       .weights_bytes = got->weights_bytes,
                                       .compute_bytes = got->compute_bytes,
+                                      .heap_bytes = first->known ? first->heap_bytes : got->heap_bytes,
                                       .base_bytes_per_token = got->base_bytes_per_token,
                                       .window_bytes_per_seq = got->window_bytes_per_seq,
                                       .context_train = got->context_train,
-                                      .n_cells = n_cells,
-                                      .n_seqs = config->parallel};
+                                      .n_cells = size.n_cells,
+                                      .n_seqs = size.n_seqs};
 }
 
 bool measure_blames(const struct msg_op_failed *failed) {
@@ -68,11 +74,15 @@ struct admission_limits measure_limits(const struct config *config, const struct
         .parallel = config->parallel};
 }
 
-uint32_t measure_cells_wanted(const struct admission_measure *m, const struct admission_limits *limits) {
+bool measure_again(const struct admission_measure *m, const struct admission_limits *limits,
+                   struct measure_size *ret) {
     struct admission plan;
     struct admission_limits most = *limits;
     most.available_bytes = UINT64_MAX; /* the largest pool it may ever get: fewer cells take less */
-    return !admission_plan(m, &most, &plan) && plan.n_cells > m->n_cells ? plan.n_cells : 0;
+    if (admission_plan(m, &most, &plan)) return false;
+    if (plan.n_cells <= m->n_cells && plan.n_seqs <= m->n_seqs) return false;
+    *ret = (struct measure_size){plan.n_cells, plan.n_seqs};
+    return true;
 }
 
 static const char *human(uint64_t bytes, char *room, size_t room_size) {
@@ -84,14 +94,16 @@ static const char *human(uint64_t bytes, char *room, size_t room_size) {
 enum err measure_admit(const struct model *m, const struct admission_measure *measure,
                        const struct admission_limits *limits, struct admission *ret, char *why,
                        size_t why_size) {
-    char a[32], b[32], c[32], d[32];
+    char a[32], b[32], c[32], d[32], v[32];
     enum err err = admission_plan(measure, limits, ret);
     if (!err) return ERR_OK;
     uint64_t ever = limits->memory_bytes < limits->group_bytes ? limits->memory_bytes : limits->group_bytes;
     if (ret->needed_bytes <= ever) err = ERR_NO_SEAT;
-    snprintf(why, why_size, "%s needs %s (weights %s, compute %s, the rest KV cells), %s are available",
+    snprintf(why, why_size,
+             "%s needs %s (weights %s, compute %s, vocabulary %s, the rest KV cells), %s are available",
              m->id, human(ret->needed_bytes, a, sizeof a), human(measure->weights_bytes, b, sizeof b),
-             human(measure->compute_bytes, c, sizeof c), human(ret->available_bytes, d, sizeof d));
+             human(measure->compute_bytes, c, sizeof c), human(measure->heap_bytes, v, sizeof v),
+             human(ret->available_bytes, d, sizeof d));
     return err;
 }
 
@@ -162,16 +174,18 @@ enum err measure_now(const struct config *config, const char *seat_program, cons
     enum err err = seat_process_start(seat_program, true, &a.process);
     if (err) return err;
     struct msg hello = measure_hello(config->log_level);
-    uint32_t n_cells = config->parallel * MEASURE_CELLS_FIRST;
+    struct measure_size size = measure_size_first(config);
+    struct admission_measure first = {0};
     err = channel_send(seat_process_channel(a.process), &hello);
-    for (uint64_t op = 1; !err && n_cells; op++) {
+    for (uint64_t op = 1; !err; op++) {
         struct msg_measured got = {0};
-        struct msg question = measure_question(config, m, op, n_cells);
+        struct msg question = measure_question(config, m, op, size);
         err = ask(&a, &question, &got);
         if (err) break;
-        *ret = measure_answer(config, &got, n_cells);
+        *ret = measure_answer(&got, size, &first);
         struct admission_limits limits = measure_limits(config, m, 0);
-        n_cells = op == 1 ? measure_cells_wanted(ret, &limits) : 0;
+        if (first.known || !measure_again(ret, &limits, &size)) break;
+        first = *ret;
     }
     seat_process_free(a.process);
     return err;

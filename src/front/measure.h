@@ -7,22 +7,28 @@
 #include "front/registry.h"
 #include "link/messages.h"
 
-#define MEASURE_CELLS_FIRST BLOCK_TOKENS /* cells a sequence, before it is known how many fit */
+struct measure_size { /* of the context that is asked about */
+    uint32_t n_cells, n_seqs;
+};
 
+/* Before it is known how much fits: a block for each running sequence. */
+struct measure_size measure_size_first(const struct config *config);
 struct msg measure_hello(int log_level); /* borrows static text */
 /* Borrows the model's path. */
 struct msg measure_question(const struct config *config, const struct model *m, uint64_t op,
-                            uint32_t n_cells);
-struct admission_measure measure_answer(const struct config *config, const struct msg_measured *got,
-                                        uint32_t n_cells);
+                            struct measure_size size);
+/* first: what the same process answered before; known is false if this is its first answer. */
+struct admission_measure measure_answer(const struct msg_measured *got, struct measure_size size,
+                                        const struct admission_measure *first);
 /* The seat's failure is the file's doing, not a want of memory or descriptors. */
 bool measure_blames(const struct msg_op_failed *failed);
 
 /* What this model may take now; back_bytes: what the seat gives back before it loads. */
 struct admission_limits measure_limits(const struct config *config, const struct model *m,
                                        uint64_t back_bytes);
-/* With how many cells to measure again, because the largest pool it may ever get holds more; 0: no need to. */
-uint32_t measure_cells_wanted(const struct admission_measure *m, const struct admission_limits *limits);
+/* True: measure again with *ret, because the largest pool it may ever get holds more cells or sequences. */
+bool measure_again(const struct admission_measure *m, const struct admission_limits *limits,
+                   struct measure_size *ret);
 /* admission_plan() with its refusal in words: ERR_MODEL_TOO_LARGE (it will never fit here), ERR_NO_SEAT (not now). */
 enum err measure_admit(const struct model *m, const struct admission_measure *measure,
                        const struct admission_limits *limits, struct admission *ret, char *why,

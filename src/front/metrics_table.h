@@ -52,6 +52,8 @@
     X(SEAT_RESTARTS, COUNTER, "seat_restarts_total", "", "seat processes started after the first one")       \
     X(SEAT_DEATHS, COUNTER, "seat_deaths_total", "", "seat processes that died by themselves")               \
     X(SEAT_KILLS, COUNTER, "seat_kills_total", "", "seat processes ended because they hung or kept memory")  \
+    X(AWAY, SECONDS, "away_seconds_total", "",                                                               \
+      "time in which the server was stopped or frozen: it counts for no time limit")                         \
     X(MEMORY_SEAT, GAUGE, "memory_bytes", "process=\"seat\"",                                                \
       "private and anonymous memory, mapped weights left out")                                               \
     X(MEMORY_BUDGET, GAUGE, "memory_budget_bytes", "", "what a model may use")                               \

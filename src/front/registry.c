@@ -23,7 +23,7 @@ const char *model_state_name(enum model_state s) {
 
 #define TO(s) (1u << MODEL_##s)
 static const unsigned ALLOWED[] = {
-    [MODEL_AVAILABLE] = TO(LOADING) | TO(GONE) | TO(INVALID),
+    [MODEL_AVAILABLE] = TO(LOADING) | TO(FAILED) | TO(GONE) | TO(INVALID),
     [MODEL_LOADING] = TO(SEATED) | TO(FAILED) | TO(AVAILABLE) | TO(GONE),
     [MODEL_SEATED] = TO(AVAILABLE) | TO(LOADING) | TO(GONE),
     [MODEL_FAILED] = TO(AVAILABLE) | TO(LOADING) | TO(GONE) | TO(INVALID),

@@ -1,7 +1,7 @@
 /* registry.h - the models that are known, what is known about each, and under which names they answer.
  *
  *   AVAILABLE --swap--> LOADING --> SEATED --swap--> AVAILABLE
- *   LOADING --> FAILED, until it has cooled down
+ *   LOADING, and AVAILABLE when the look at it hung --> FAILED, until it has cooled down
  *   any but LOADING and SEATED --its file went--> GONE, forgotten when nothing refers to it
  *   any but LOADING and SEATED --can't be loaded--> INVALID, until the look that said so says otherwise: the scan's next
  *       one that can read it; for a measuring seat's word (condemned) another file or other settings
@@ -91,7 +91,7 @@ struct model *registry_first(const struct registry *r);          /* the first th
 
 /* must() fails on a transition that is not in the table. reason: copied; NULL clears. */
 void registry_set_state(struct registry *r, struct model *m, enum model_state to, const char *reason);
-/* A load that failed: FAILED, and no other try before the cool-down is over. */
+/* A load that failed, or the look before it: FAILED, and no other try before the cool-down is over. */
 void registry_fail(struct registry *r, struct model *m, int64_t now_ns, const char *reason);
 /* INVALID, because an engine that looked at the file says so. */
 void registry_condemn(struct registry *r, struct model *m, const char *reason);

@@ -17,6 +17,7 @@
 #include "base/mailbox.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "model/gguf_parts.h"
 
 #define JOBS_MAX 16
 
@@ -95,15 +96,49 @@ static void memory_forget_unused(struct scan *s) {
     for (uint32_t i = 0; i < kept; i++) s->memory[i].used = false;
 }
 
+static bool exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+/* Of a path that can't be found: a link is there that leads nowhere (a disk that is not plugged in), or other parts of the split. */
+static bool is_missing_in_part(const char *path, char *reason, size_t reason_size) {
+    char target[241]; /* as much of it as a reason has room for */
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n > 0) {
+        target[n] = '\0';
+        snprintf(reason, reason_size, "it is a link to %.240s, which is not there", target);
+        return true;
+    }
+    uint32_t n_parts = gguf_parts_count(path, NULL), missing = 0;
+    bool some = false;
+    for (uint32_t i = 1; i <= n_parts; i++) {
+        AUTO(mem_freep) char *part = gguf_parts_path(path, i);
+        if (part && exists(part))
+            some = true;
+        else if (!missing)
+            missing = i;
+    }
+    AUTO(mem_freep) char *first_missing = missing ? gguf_parts_path(path, missing) : NULL;
+    if (!some || !first_missing) return false;
+    snprintf(reason, reason_size, "part %u of %u is missing: %s", missing, n_parts, first_missing);
+    return true;
+}
+
 static enum err file_look(struct scan *s, const char *path, struct scan_found *f) {
     struct scan_memory *m = memory_of(s, path);
     if (!m) return ERR_NOMEM;
     struct file_identity now = {0};
     enum err err = file_identity_of(path, &now);
+    if (err == ERR_NOMEM) return err;
     if (err) {
         f->err = err;
-        snprintf(f->reason, sizeof f->reason, "%s: %s", path,
-                 err == ERR_NOT_FOUND ? "there is no such file" : err_text(err));
+        if (err != ERR_NOT_FOUND)
+            snprintf(f->reason, sizeof f->reason, "%s: %s", path, err_text(err));
+        else if (is_missing_in_part(path, f->reason, sizeof f->reason))
+            f->err = ERR_MODEL_INVALID;
+        else
+            snprintf(f->reason, sizeof f->reason, "%s: there is no such file", path);
         m->used = true;
         m->identity = (struct file_identity){0};
         return ERR_OK;
@@ -158,17 +193,12 @@ static bool id_allowed(const char *id) {
     return ok;
 }
 
-/* "x.gguf" -> "x"; "x-00001-of-00003.gguf" -> "x"; other parts and other files: false. */
+/* "x.gguf" -> "x"; "x-00001-of-00003.gguf" -> "x", as the other parts; other files: false. */
 static bool id_of_file(const char *name, char *room, size_t room_size) {
-    size_t n = strlen(name);
-    if (n < 6 || n >= room_size || strcmp(name + n - 5, ".gguf") || name[0] == '.') return false;
-    memcpy(room, name, n - 5);
-    room[n -= 5] = '\0';
-    int part = 0, parts = 0, used = 0;
-    if (n > 15 && sscanf(room + n - 15, "-%5d-of-%5d%n", &part, &parts, &used) == 2 && used == 15) {
-        if (part != 1) return false;
-        room[n - 15] = '\0';
-    }
+    size_t n = gguf_parts_stem(name);
+    if (n == 0 || n >= room_size || name[0] == '.') return false;
+    memcpy(room, name, n);
+    room[n] = '\0';
     return true;
 }
 
@@ -207,6 +237,24 @@ static enum err unread_add(struct scan_result *r, const char *folder) {
     return ERR_OK;
 }
 
+/* What can't be looked at is a model with a reason, and so is a link that leads nowhere; what is no file is none. */
+static enum err name_look(struct scan *s, struct scan_result *r, const char *folder, const char *name) {
+    char id[300];
+    struct stat st;
+    if (!id_of_file(name, id, sizeof id) || !id_allowed(id)) return ERR_OK;
+    AUTO(mem_freep) char *path = mem_printf("%s/%s", folder, name);
+    if (!path) return ERR_NOMEM;
+    if (stat(path, &st) ? errno == ENOENT && lstat(path, &st) : !S_ISREG(st.st_mode)) return ERR_OK;
+    AUTO(mem_freep) char *first = gguf_parts_path(path, 1);
+    return first ? found_add(s, r, id, first) : ERR_NOMEM;
+}
+
+static bool is_later_part(const char *name) {
+    uint32_t number;
+    (void)gguf_parts_count(name, &number);
+    return number > 1;
+}
+
 static enum err folder_look(struct scan *s, struct scan_result *r, const char *folder) {
     struct dirent **names = NULL;
     int n = scandir(folder, &names, NULL, alphasort);
@@ -218,15 +266,10 @@ static enum err folder_look(struct scan *s, struct scan_result *r, const char *f
         return gone ? ERR_OK : unread_add(r, folder);
     }
     enum err err = ERR_OK;
-    for (int i = 0; i < n; i++) {
-        char id[300];
-        struct stat st;
-        AUTO(mem_freep) char *path = mem_printf("%s/%s", folder, names[i]->d_name);
-        if (!path) err = ERR_NOMEM;
-        /* What can't be looked at is a model with a reason; what is no file is none. */
-        if (!err && id_of_file(names[i]->d_name, id, sizeof id) && id_allowed(id) &&
-            (stat(path, &st) ? errno != ENOENT : S_ISREG(st.st_mode)))
-            err = found_add(s, r, id, path);
+    for (int i = 0; i < n && !err; i++)
+        if (!is_later_part(names[i]->d_name)) err = name_look(s, r, folder, names[i]->d_name);
+    for (int i = 0; i < n; i++) { /* these are news only where the first part is missing */
+        if (!err && is_later_part(names[i]->d_name)) err = name_look(s, r, folder, names[i]->d_name);
         free(names[i]); /* scandir's own memory */
     }
     free(names);

@@ -177,7 +177,7 @@ static void first_failed(struct front *f, struct swap_wait *w, const struct refu
 
 /* True: look at the next one; false: it waits, or has begun. */
 static bool wait_step(struct front *f, struct swap_wait *w) {
-    if (f->scans_done < w->ticket) return false;
+    if (!front_scan_is_done(f, w->ticket)) return false;
     if (w->to == f->swap.seated) {
         if (w->to && w->request && w->request->hold_ns >= 0)
             swap_hold_seated(&f->swap, f->now_ns + w->request->hold_ns);
@@ -372,7 +372,7 @@ int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
  * others are parked at once. */
 static void turn_to(struct front *f, struct model *m, bool background_gives_way) {
     if (!m->look_ticket) m->look_ticket = front_scan_ticket(f);
-    if (f->scans_done < m->look_ticket) return;
+    if (!front_scan_is_done(f, m->look_ticket)) return;
     struct refusal no;
     enum verdict verdict = validate_model(f, m, &no);
     if (verdict == VERDICT_OK) {
@@ -472,7 +472,7 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
 }
 
 void turn_measure_failed(struct front *f, struct model *m, enum err err, const char *reason) {
-    if (err == ERR_MODEL_INVALID) return; /* the model's state tells those who wait for it */
+    if (err != ERR_NO_SEAT) return; /* the model's state tells those who wait for it */
     struct refusal no = {.err = err, .retry_after_s = RETRY_SHORT_S};
     snprintf(no.text, sizeof no.text, "%s", reason);
     LIST_EACH(&f->swap_waits, struct swap_wait, node, w) {

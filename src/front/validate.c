@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "front/front_impl.h"
-#include "front/measure.h"
 
 #define RETRY_MEMORY_S 10
 #define END_LIMIT_NS NS_PER_S /* from its closed socket to its status */
@@ -71,11 +70,10 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
 
 /* ---- the measuring seat ---- */
 
-static void measure_ask(struct front *f, uint32_t n_cells) {
+static void measure_ask(struct front *f) {
     struct measuring *g = &f->measuring;
     g->op = seat_next_op(f);
-    g->n_cells = n_cells;
-    struct msg m = measure_question(f->config, g->model, g->op, n_cells);
+    struct msg m = measure_question(f->config, g->model, g->op, g->size);
     enum err err = channel_send(seat_process_channel(g->process), &m);
     if (!err) err = channel_flush(seat_process_channel(g->process));
     if (err) log_warn("measure.send", "err=%s", err_name(err)); /* its end follows */
@@ -89,8 +87,15 @@ static void measure_end(struct front *f) {
     f->schedule = true;
 }
 
-/* blame: the file is the reason; else whoever waits may ask again. */
-static void measure_failed(struct front *f, bool blame, const char *reason) {
+/* What a look that came to nothing says of its file. */
+enum blame {
+    BLAME_NOBODY, /* whoever waits may ask again */
+    BLAME_HUNG,   /* the engine in it, or its disk: another try when it has cooled down */
+    BLAME_FILE    /* until there is another one */
+};
+
+static void measure_failed(struct front *f, enum blame blame, const char *reason) {
+    static const enum err ERRS[] = {ERR_NO_SEAT, ERR_MODEL_COOLDOWN, ERR_MODEL_INVALID};
     struct model *m = f->measuring.model;
     struct seat_process *p = f->measuring.process;
     bool same_file = file_identity_equal(&m->identity, &f->measuring.identity);
@@ -103,28 +108,33 @@ static void measure_failed(struct front *f, bool blame, const char *reason) {
         return;
     }
     bool idle = m->state == MODEL_AVAILABLE || m->state == MODEL_FAILED;
-    if (blame && idle) registry_condemn(f->registry, m, reason);
-    dispatch_fail_queue(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, blame ? 0 : RETRY_SHORT_S, NULL,
-                        reason);
-    turn_measure_failed(f, m, blame ? ERR_MODEL_INVALID : ERR_NO_SEAT, reason);
+    uint32_t retry_s = blame == BLAME_FILE ? 0 : RETRY_SHORT_S;
+    if (blame == BLAME_FILE && idle) registry_condemn(f->registry, m, reason);
+    if (blame == BLAME_HUNG && m->state == MODEL_AVAILABLE) {
+        registry_fail(f->registry, m, f->now_ns, reason);
+        retry_s = retry_after_s(f, m->cooldown_until_ns);
+    }
+    dispatch_fail_queue(f, m, ERRS[blame], retry_s, NULL, reason);
+    turn_measure_failed(f, m, ERRS[blame], reason);
 }
 
 static void measure_done(struct front *f, const struct msg_measured *got) {
     struct measuring *g = &f->measuring;
     struct model *m = g->model;
-    struct admission_measure measure = measure_answer(f->config, got, g->n_cells);
+    struct admission_measure measure = measure_answer(got, g->size, &g->first);
     struct admission_limits limits = limits_of(f, m);
-    uint32_t n_cells = g->second ? 0 : measure_cells_wanted(&measure, &limits);
-    if (n_cells) {
-        g->second = true;
-        measure_ask(f, n_cells);
+    if (!g->first.known && measure_again(&measure, &limits, &g->size)) {
+        g->first = measure;
+        measure_ask(f);
         return;
     }
-    log_info(
-        "measure.done", "model=%s weights=%llu compute=%llu cells=%u bytes_per_token=%llu window_bytes=%llu",
-        log_q(m->id), (unsigned long long)measure.weights_bytes, (unsigned long long)measure.compute_bytes,
-        measure.n_cells, (unsigned long long)measure.base_bytes_per_token,
-        (unsigned long long)measure.window_bytes_per_seq);
+    log_info("measure.done",
+             "model=%s weights=%llu compute=%llu heap=%llu cells=%u sequences=%u bytes_per_token=%llu "
+             "window_bytes=%llu",
+             log_q(m->id), (unsigned long long)measure.weights_bytes,
+             (unsigned long long)measure.compute_bytes, (unsigned long long)measure.heap_bytes,
+             measure.n_cells, measure.n_seqs, (unsigned long long)measure.base_bytes_per_token,
+             (unsigned long long)measure.window_bytes_per_seq);
     metrics_add(f->metrics, METRIC_MEASURES, 1);
     struct seat_process *p = g->process;
     if (file_identity_equal(&m->identity, &g->identity)) m->measure = measure;
@@ -152,7 +162,7 @@ void validate_measured(struct front *f) {
         if (m.type == MSG_TYPE_MEASURED && m.measured.op == g->op) {
             measure_done(f, &m.measured);
         } else if (m.type == MSG_TYPE_OP_FAILED && m.op_failed.op == g->op) {
-            measure_failed(f, measure_blames(&m.op_failed),
+            measure_failed(f, measure_blames(&m.op_failed) ? BLAME_FILE : BLAME_NOBODY,
                            m.op_failed.text && *m.op_failed.text ? m.op_failed.text
                                                                  : err_text(ERR_MODEL_INVALID));
         }
@@ -177,7 +187,8 @@ static void measure_begin(struct front *f, struct model *m, bool again) {
     struct msg hello = measure_hello(f->settings.log_level);
     err = channel_send(seat_process_channel(g->process), &hello);
     if (err) log_warn("measure.send", "err=%s", err_name(err));
-    measure_ask(f, f->config->parallel * MEASURE_CELLS_FIRST);
+    g->size = measure_size_first(f->config);
+    measure_ask(f);
 }
 
 /* An engine that ends by itself dies of the file; one that is killed (for memory, by a person) says nothing about it. */
@@ -186,11 +197,11 @@ static void measure_ended(struct front *f) {
     struct model *m = g->model;
     struct seat_process *p = g->process;
     if (!seat_process_was_killed(p)) {
-        measure_failed(f, g->greeted,
+        measure_failed(f, g->greeted ? BLAME_FILE : BLAME_NOBODY,
                        g->greeted ? "the engine ended while it looked at the file"
                                   : "the measuring seat did not start");
     } else if (g->again) {
-        measure_failed(f, false, "the measuring seat was killed twice");
+        measure_failed(f, BLAME_NOBODY, "the measuring seat was killed twice");
     } else {
         log_warn("measure.killed", "model=%s", log_q(m->id));
         measure_end(f);
@@ -204,7 +215,8 @@ void validate_tick(struct front *f) {
     if (g->process && g->closed && seat_process_reap(g->process, f->now_ns))
         measure_ended(f);
     else if (g->process && f->now_ns >= g->deadline_ns)
-        measure_failed(f, g->greeted, "the engine hung while it looked at the file");
+        measure_failed(f, g->greeted ? BLAME_HUNG : BLAME_NOBODY,
+                       "the engine or the disk hung while it looked at the file");
     for (uint32_t i = 0; i < registry_count(f->registry) && !g->process && !f->stop; i++) {
         struct model *m = registry_at(f->registry, i);
         if (!m->measure_wanted) continue;

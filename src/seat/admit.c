@@ -240,7 +240,7 @@ static struct sequence *best_resident(struct room *r, const struct stream *t, ui
 static uint32_t blocks_wanted(const struct stream *t) {
     uint32_t tokens = t->limit;
     if (t->req.max_tokens == 0 && t->limit - t->n_tokens > GROW_TOKENS) tokens = t->n_tokens + GROW_TOKENS;
-    return block_pool_blocks_for(tokens);
+    return pool_blocks_for(tokens);
 }
 
 enum take { TAKE_DONE, TAKE_WAIT, TAKE_NOT };

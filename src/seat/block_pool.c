@@ -5,60 +5,27 @@
 #include "base/limits.h"
 #include "base/must.h"
 
-/* Engines keep scratch sequences of their own, and count them against the same maximum. */
-#define SCRATCH_SEQUENCES 2
-/* Idle sequences per running one that may stay resident. More would make every step walk over their cells. */
-#define RESIDENT_PER_PARALLEL 4
-
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-uint32_t block_pool_blocks_for(uint32_t n_tokens) {
-    return n_tokens / BLOCK_TOKENS + (n_tokens % BLOCK_TOKENS != 0);
-}
-
-/* Without a window a sequence costs nothing; with one, idle sequences may have half of what is left once the running
- * ones have their windows and a block each. */
-static uint32_t sequences_for(const struct block_pool_spec *spec, uint64_t budget_bytes,
-                              uint64_t least_bytes) {
-    uint64_t most =
-        min_u64((uint64_t)spec->parallel * RESIDENT_PER_PARALLEL, SEQUENCES_MAX - SCRATCH_SEQUENCES);
-    if (most < spec->parallel) most = spec->parallel;
-    if (spec->window_bytes_per_seq == 0) return (uint32_t)most;
-    uint64_t idle = (budget_bytes - least_bytes) / 2 / spec->window_bytes_per_seq;
-    return (uint32_t)min_u64(most, spec->parallel + idle);
-}
-
-enum err block_pool_reconfigure(struct block_pool *p, const struct block_pool_spec *spec,
-                                uint64_t budget_bytes, char *why, size_t why_size) {
+enum err block_pool_reconfigure(struct block_pool *p, const struct pool_spec *spec, uint64_t budget_bytes,
+                                char *why, size_t why_size) {
     must(p->n_free == p->n_blocks);
-    must(spec->parallel > 0 && spec->parallel <= PARALLEL_MAX);
-    uint64_t block_bytes = spec->base_bytes_per_token * BLOCK_TOKENS;
-    if (block_bytes == 0) block_bytes = 1;
-    uint64_t least = spec->parallel * (spec->window_bytes_per_seq + block_bytes);
-    if (budget_bytes < least) {
+    struct pool_plan plan;
+    enum err err = pool_plan_make(spec, budget_bytes, &plan);
+    if (err) {
         snprintf(why, why_size,
                  "the KV pool of %llu bytes is too small: %u sequences need %llu bytes (%llu of window and "
                  "%llu of one "
                  "block of %u tokens each)",
-                 (unsigned long long)budget_bytes, spec->parallel, (unsigned long long)least,
-                 (unsigned long long)spec->window_bytes_per_seq, (unsigned long long)block_bytes,
+                 (unsigned long long)budget_bytes, spec->parallel, (unsigned long long)plan.least_bytes,
+                 (unsigned long long)spec->window_bytes_per_seq,
+                 (unsigned long long)(plan.least_bytes / spec->parallel - spec->window_bytes_per_seq),
                  (unsigned)BLOCK_TOKENS);
-        return ERR_MODEL_TOO_LARGE;
+        return err;
     }
-    uint32_t context = spec->context_train;
-    if (spec->context && (spec->context < context || context == 0)) context = spec->context;
-    if (context == 0) context = BLOCK_TOKENS;
-    uint32_t n_seqs = sequences_for(spec, budget_bytes, least);
-    uint64_t blocks = (budget_bytes - n_seqs * spec->window_bytes_per_seq) / block_bytes;
-    blocks = min_u64(blocks, UINT64_C(2) * spec->parallel * block_pool_blocks_for(context));
-    blocks = min_u64(blocks, INT32_MAX / BLOCK_TOKENS);
     *p = (struct block_pool){.budget_bytes = budget_bytes,
-                             .n_blocks = (uint32_t)blocks,
-                             .n_free = (uint32_t)blocks,
-                             .n_seqs = n_seqs,
-                             .context = (uint32_t)min_u64(context, blocks * BLOCK_TOKENS)};
+                             .n_blocks = plan.n_blocks,
+                             .n_free = plan.n_blocks,
+                             .n_seqs = plan.n_seqs,
+                             .context = plan.context};
     return ERR_OK;
 }
 

@@ -10,14 +10,7 @@
 
 #include "base/attr.h"
 #include "base/err.h"
-
-struct block_pool_spec {
-    uint64_t base_bytes_per_token;
-    uint64_t window_bytes_per_seq; /* paid by every sequence, resident or running; 0 without a window */
-    uint32_t context_train;
-    uint32_t context;  /* wanted, 0: the model's own */
-    uint32_t parallel; /* sequences that run at the same time */
-};
+#include "model/pool_plan.h"
 
 struct block_pool {
     uint64_t budget_bytes;
@@ -26,12 +19,10 @@ struct block_pool {
     uint32_t context; /* longest sequence, in tokens */
 };
 
-/* A pool of this many bytes for this model: sequences' windows first, then blocks; never more blocks than
- * 2 x parallel sequences of full context need. ERR_MODEL_TOO_LARGE with figures in why when parallel sequences' windows and one block
- * each do not fit. Every block must be back (a swap has emptied the seat). */
-enum err block_pool_reconfigure(struct block_pool *p, const struct block_pool_spec *spec,
-                                uint64_t budget_bytes, char *why, size_t why_size) NODISCARD;
-uint32_t block_pool_blocks_for(uint32_t n_tokens);               /* rounded up */
+/* A pool of this many bytes for this model (pool_plan.h). ERR_MODEL_TOO_LARGE with figures in why. Every block must be back (a swap has
+ * emptied the seat). */
+enum err block_pool_reconfigure(struct block_pool *p, const struct pool_spec *spec, uint64_t budget_bytes,
+                                char *why, size_t why_size) NODISCARD;
 bool block_pool_get(struct block_pool *p, uint32_t n) NODISCARD; /* all or nothing */
 void block_pool_put(struct block_pool *p, uint32_t n);
 

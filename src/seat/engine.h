@@ -47,6 +47,7 @@ struct engine_measure {
     /* compute: step buffers, and those of the cells that are not n_cells x base + n_seqs x window (scratch, a step's share of a
      * window cache) */
     uint64_t weights_bytes, cells_bytes, compute_bytes, base_bytes_per_token, window_bytes_per_seq;
+    uint64_t heap_bytes; /* the vocabulary, and whatever else a loaded model keeps */
     uint32_t context_train, n_vocab;
 };
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "base/proc_mem.h"
 
 #ifndef HOTSEAT_ENGINE_PIN
 #define HOTSEAT_ENGINE_PIN "0.3.36"
@@ -297,11 +298,14 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
         snprintf(why, why_size, "%u sequences, at most %d", c->n_seqs, SEQUENCES_MAX - 1);
         return ERR_INVALID;
     }
+    uint64_t before = proc_mem_private_bytes();
     struct llama_model *model = model_from_file(NULL, p, true);
     if (!model) {
         say_last_error(why, why_size, "the model can't be loaded");
         return ERR_MODEL_INVALID;
     }
+    mem_trim();
+    uint64_t after = proc_mem_private_bytes();
     struct engine_context_params params = *c;
     if (params.n_batch == 0) params.n_batch = 512;
     struct cell_bytes cells = {0};
@@ -317,6 +321,8 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
         *ret = (struct engine_measure){.weights_bytes = memory.weights_bytes,
                                        .cells_bytes = memory.cells_bytes,
                                        .compute_bytes = beside_pool_bytes(&memory, &cells, &params, n_vocab),
+                                       .heap_bytes = (after > before ? after - before : 0) +
+                                                     (uint64_t)n_vocab * sizeof(llama_token_data),
                                        .base_bytes_per_token = cells.base_per_token,
                                        .window_bytes_per_seq = cells.window_per_seq,
                                        .context_train = (uint32_t)llama_model_n_ctx_train(model),
@@ -413,6 +419,7 @@ enum err engine_load(struct engine *e, const struct engine_load_params *p, struc
     if (text_open_templates(e, family, source)) {
         log_warn("engine.template", "reason=%s", log_q(e->template_why));
     }
+    mem_trim(); /* what reading the header has left: 5 to 15 MB */
     bool windowed = !e->recurrent && cells.window_per_seq > 0;
     *ret = (struct engine_model){.weights_bytes = llama_model_size(e->model),
                                  .base_bytes_per_token = cells.base_per_token,

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/proc_mem.h"
+#include "model/gguf_parts.h"
 #include "model/model_tag.h"
 #include "seat/room.h"
 
@@ -168,6 +169,7 @@ void room_measure(struct room *r, const struct msg_measure *m) {
                                     .weights_bytes = got.weights_bytes,
                                     .cells_bytes = got.cells_bytes,
                                     .compute_bytes = got.compute_bytes,
+                                    .heap_bytes = got.heap_bytes,
                                     .base_bytes_per_token = got.base_bytes_per_token,
                                     .window_bytes_per_seq = got.window_bytes_per_seq,
                                     .context_train = got.context_train,
@@ -194,11 +196,11 @@ static enum err make_context(struct room *r, const struct msg_configure *m, uint
         snprintf(why, WHY_BYTES, "a token gap of %u; 2 to %d are possible", m->token_gap, TOKEN_GAP_MAX);
         return ERR_INVALID;
     }
-    struct block_pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
-                                   .window_bytes_per_seq = r->info.window_bytes_per_seq,
-                                   .context_train = r->info.context_train,
-                                   .context = m->context,
-                                   .parallel = m->parallel};
+    struct pool_spec spec = {.base_bytes_per_token = r->info.base_bytes_per_token,
+                             .window_bytes_per_seq = r->info.window_bytes_per_seq,
+                             .context_train = r->info.context_train,
+                             .context = m->context,
+                             .parallel = m->parallel};
     enum err err = block_pool_reconfigure(&r->pool, &spec, m->pool_bytes, why, WHY_BYTES);
     if (err) return err;
     struct engine_context_params c = {
@@ -339,6 +341,15 @@ void room_configure(struct room *r, const struct msg_configure *m) {
 
 /* ---- UNLOAD ---- */
 
+static uint32_t mappings_of(const char *path) {
+    uint32_t n_parts = gguf_parts_count(path, NULL), n = 0;
+    for (uint32_t i = 1; i <= n_parts; i++) {
+        AUTO(mem_freep) char *part = gguf_parts_path(path, i);
+        if (part) n += proc_mem_mappings_of(part);
+    }
+    return n;
+}
+
 void room_unload(struct room *r, uint64_t op) {
     abort_pending(r);
     if (r->op.step != STEP_NONE) { /* STOP does it all */
@@ -357,7 +368,7 @@ void room_unload(struct room *r, uint64_t op) {
     m.unloaded.baseline_bytes =
         atomic_load(&r->stats->baseline_bytes) + spares_trim(disk_worker_spares(r->disk), SPARES_BYTES_KEPT);
     atomic_store(&r->stats->memory_bytes, m.unloaded.after_bytes);
-    m.unloaded.mappings = r->path ? proc_mem_mappings_of(r->path) : 0;
+    m.unloaded.mappings = r->path ? mappings_of(r->path) : 0;
     forget_model(r);
     outbox_send(r->out, &m);
 }

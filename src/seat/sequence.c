@@ -93,7 +93,7 @@ void sequence_name(struct room *r, struct sequence *s) {
 void sequence_rest(struct room *r, struct sequence *s) {
     must(s->running);
     s->running = false;
-    uint32_t need = block_pool_blocks_for(s->n_tokens);
+    uint32_t need = pool_blocks_for(s->n_tokens);
     block_pool_put(&r->pool, s->held - need);
     s->held = need; /* the arrays stay larger; a hold makes them fit again */
     s->idle_since_ns = clock_now_ns();

@@ -35,9 +35,10 @@ def seeded_bytes(seed, size):
 
 
 def write(path, architecture="llama", name="tiny", layers=4, heads=4, kv_heads=2, head=32, context=4096, window=0, vocab=320, seed=0,
-          template="{{ messages }}", version=3, extra=(), drop=(), tensors=None, tensor_bytes=None, data_cut=0, epsilon=1e-5):
+          template="{{ messages }}", version=3, extra=(), drop=(), tensors=None, tensor_bytes=None, data_cut=0, epsilon=1e-5, sparse=False):
     """A model of this shape. seed: other weights of the same shape. tensor_bytes: size of one big tensor more, for files that
-    cost memory. extra: further pairs; drop: keys left out; tensors: replaces the table; data_cut: bytes missing at the end."""
+    cost memory. extra: further pairs; drop: keys left out; tensors: replaces the table; data_cut: bytes missing at the end; sparse: zeros that
+    take no disk, whatever the seed."""
     embd = heads * head
     a = architecture
     pairs = [
@@ -80,8 +81,63 @@ def write(path, architecture="llama", name="tiny", layers=4, heads=4, kv_heads=2
     head_bytes += b"\0" * (-len(head_bytes) % ALIGNMENT)
     with open(path, "wb") as f:
         f.write(head_bytes)
-        for i, size in enumerate(sizes):
+        if sparse:
+            f.truncate(f.tell() + offset)
+            f.seek(0, 2)
+        for i, size in enumerate(sizes if not sparse else []):
             f.write(seeded_bytes(f"{seed}/{i}", size) + b"\0" * (-size % ALIGNMENT))
         if data_cut:
             f.truncate(f.tell() - data_cut)
     return path
+
+
+def _span(data, at, kind):
+    """Bytes of a value of this kind at that place."""
+    if kind == STRING:
+        return 8 + struct.unpack_from("<Q", data, at)[0]
+    if kind != ARRAY:
+        return {U8: 1, I8: 1, BOOL: 1, U16: 2, I16: 2, U64: 8, I64: 8, F64: 8}.get(kind, 4)
+    items, n = struct.unpack_from("<IQ", data, at)
+    size = 12
+    if items not in (STRING, ARRAY):
+        return size + n * _span(data, at, items)
+    for _ in range(n):
+        size += _span(data, at + size, items)
+    return size
+
+
+def _parse(data):
+    """The metadata as it stands there, how many pairs, and of each tensor its table entry without the offset, and its bytes."""
+    n_tensors, n_pairs = struct.unpack_from("<QQ", data, 8)
+    begin = at = 24
+    for _ in range(n_pairs):
+        at += _span(data, at, STRING)
+        kind = struct.unpack_from("<I", data, at)[0]
+        at += 4 + _span(data, at + 4, kind)
+    pairs, table = data[begin:at], []
+    for _ in range(n_tensors):
+        start = at
+        at += _span(data, at, STRING)
+        at += 4 + 8 * struct.unpack_from("<I", data, at)[0] + 4
+        table.append((data[start:at], struct.unpack_from("<Q", data, at)[0]))
+        at += 8
+    at += -at % ALIGNMENT
+    ends = sorted(offset for _, offset in table) + [len(data) - at]
+    return pairs, n_pairs, [(head, data[at + offset:at + min(e for e in ends if e > offset)]) for head, offset in table]
+
+
+def split(path, n):
+    """Replaces the file by n parts, as llama-gguf-split makes them: the first has the metadata, all have tensors. Their paths."""
+    pairs, n_pairs, tensors = _parse(path.read_bytes())
+    paths = [path.with_name(f"{path.stem}-{i + 1:05}-of-{n:05}.gguf") for i in range(n)]
+    for i, part in enumerate(paths):
+        own = tensors[len(tensors) * i // n:len(tensors) * (i + 1) // n]
+        split_pairs = pair("split.no", U16, i) + pair("split.count", U16, n) + pair("split.tensors.count", I32, len(tensors))
+        table, offset = b"", 0
+        for head, body in own:
+            table += head + struct.pack("<Q", offset)
+            offset += len(body) + -len(body) % ALIGNMENT
+        head = b"GGUF" + struct.pack("<IQQ", 3, len(own), 3 + (n_pairs if i == 0 else 0)) + (pairs if i == 0 else b"") + split_pairs + table
+        part.write_bytes(head + b"\0" * (-len(head) % ALIGNMENT) + b"".join(body + b"\0" * (-len(body) % ALIGNMENT) for _, body in own))
+    path.unlink()
+    return paths

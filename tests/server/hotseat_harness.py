@@ -199,13 +199,14 @@ class Server:
     """One `hotseat serve` with folders of its own. Use the `server` fixture, which ends it and looks at its log."""
 
     def __init__(self, folder, models, seat="fake", options=(), config=None, env=None, cache=None, debug=True, model=None,
-                 log_level="debug"):
+                 log_level="debug", prefix=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cache = pathlib.Path(cache) if cache else self.folder / "cache"
         self.models = [pathlib.Path(m) for m in (models if isinstance(models, (list, tuple)) else [models])]
         self.seat, self.options, self.debug, self.model = seat, list(options), debug, model
         self.config, self.log_level = config, log_level
+        self.prefix = list(prefix)  # a command that starts another one
         self.env = env or {}
         self.process = None
         self.port = None
@@ -235,7 +236,7 @@ class Server:
             path = self.folder / "hotseat.ini"
             path.write_text(self.config)
             command += ["--config", str(path)]
-        return command + [str(o) for o in self.options]
+        return self.prefix + command + [str(o) for o in self.options]
 
     def clean_env(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith("HOTSEAT_") and k != "XDG_CONFIG_HOME"}

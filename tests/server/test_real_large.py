@@ -37,7 +37,7 @@ def test_true_shapes_are_read_and_measured_without_their_weights(server, tmp_pat
         assert listed[name]["file_bytes"] == (folder / f"{name}.gguf").stat().st_size
         answer = s.post("/admin/models/swap", {"model": name})
         assert answer.status == 422 and answer.json()["error"]["needed_bytes"] > weights, answer.body
-        measured = re.search(rf"id=measure\.done model={name} weights=(\d+) compute=\d+ cells=\d+ bytes_per_token=(\d+) window_bytes=(\d+)",
+        measured = re.search(rf"id=measure\.done model={name} weights=(\d+) compute=\d+ heap=\d+ cells=\d+ sequences=\d+ bytes_per_token=(\d+) window_bytes=(\d+)",
                              s.log)
         assert tuple(map(int, measured.groups())) == (weights, per_token, window)
 

@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from hotseat_harness import GEMMA, LONG, QWEN, SMOL, memory_bytes
+from hotseat_harness import GEMMA, LONG, QWEN, REAL_MODELS, SMOL, memory_bytes
 from real_talk import CONFIG, OPTIONS, TURNS, talk
 
 MB = 1 << 20
@@ -33,3 +33,30 @@ def test_s10_real_swaps_give_the_memory_back_and_do_not_grow(real_server):
     assert memory_bytes(pid) <= baseline + LIMIT
     with open(f"/proc/{pid}/maps") as f:
         assert ".gguf" not in f.read()
+
+
+@pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark.xdist_group(m)) for m in (SMOL, QWEN, GEMMA)])
+@pytest.mark.parametrize("kv", ["f16", "q8_0", "q4_0"] if LONG else ["q8_0"])
+def test_what_a_model_takes_was_said_within_3_percent(real_server, model, kv):
+    """Weights, KV cells, compute buffers and vocabulary against the mapped weights and what the load and a full step add to the seat's
+    own memory. The first load leaves the seat with what it keeps in any case: warm buffers of blocks."""
+    s = real_server(model, model="none", options=["--threads", "1", "--kv", kv, "--context", "2048", "--parallel", "1"])
+    pid = s.seat_pid()
+
+    def load_and_ask(n_tokens, first):
+        s.swap(model)
+        s.complete(model, [first + i * 7919 % 40000 for i in range(n_tokens)], max_tokens=2, ignore_eos=True)
+
+    load_and_ask(1100, 300)
+    s.offload()
+    before = memory_bytes(pid)
+    load_and_ask(600, 301)  # nothing of it is in the cache
+    found = re.search(r"id=measure\.done .*", s.log)[0]
+    said = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", found)}
+    seat = s.current()
+    assert s.seat_pid() == pid and (said["cells"], said["sequences"]) == (seat["cells"], seat["sequences"])
+    assert said["compute"] == pytest.approx(seat["compute_bytes"], rel=0.03)
+    assert said["weights"] == pytest.approx((REAL_MODELS / f"{model}.gguf").stat().st_size, rel=0.06)  # the rest is its vocabulary
+    cells = seat["cells"] * said["bytes_per_token"] + seat["sequences"] * said["window_bytes"]
+    taken = said["weights"] + memory_bytes(pid) - before
+    assert said["weights"] + cells + said["compute"] + said["heap"] == pytest.approx(taken, rel=0.03), (said, seat, taken)

@@ -111,13 +111,15 @@ static inline void open_front(const char *more) {
     snprintf(text, sizeof text, "%s/models", rig.folder);
     ck_assert_int_eq(mkdir(text, 0700), 0);
     setenv("HOTSEAT_FAKE_SCRIPT", rig.folder, 1);
-    static const char *const MODELS[] = {"a", "b", "c", "dies", "badload", "big", "killed", "killonce"};
+    static const char *const MODELS[] = {"a",   "b",      "c",        "dies",  "badload",
+                                         "big", "killed", "killonce", "silent"};
     for (size_t i = 0; i < sizeof MODELS / sizeof MODELS[0]; i++) model(MODELS[i]);
     snprintf(
         text, sizeof text,
         "models = %s/models\ncache-dir = %s/cache\nseat-program = %s\nmodel = a\nmemory = 1G\nparallel = 2\n"
-        "patience = 0\nload-timeout = 5\n%s\n%s\n%s\n",
-        rig.folder, rig.folder, program, more, strstr(more, "drain-timeout") ? "" : "drain-timeout = 0.2",
+        "patience = 0\n%s\n%s\n%s\n%s\n",
+        rig.folder, rig.folder, program, more, strstr(more, "load-timeout") ? "" : "load-timeout = 5",
+        strstr(more, "drain-timeout") ? "" : "drain-timeout = 0.2",
         strstr(more, "step-timeout") ? "" : "step-timeout = 1");
     char path[128];
     snprintf(path, sizeof path, "%s/x.ini", rig.folder);

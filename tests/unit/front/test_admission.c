@@ -25,7 +25,7 @@ START_TEST(pool_is_what_is_left) {
     ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_OK);
     ck_assert_uint_eq(a.pool_bytes, 150 * MB);
     ck_assert_uint_eq(a.n_cells, 150 * MB / 4096 / BLOCK_TOKENS * BLOCK_TOKENS);
-    ck_assert_uint_eq(a.n_seqs, 4);
+    ck_assert_uint_eq(a.n_seqs, 16); /* as the seat will make it */
     l.memory_bytes = 64 << 10;
     l.memory_bytes *= MB;
     ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_OK);
@@ -80,8 +80,21 @@ START_TEST(a_models_own_pool_must_fit) {
 }
 END_TEST
 
+START_TEST(the_vocabulary_counts) {
+    struct admission_measure m = model();
+    struct admission_limits l = room(600);
+    struct admission a;
+    m.heap_bytes = 60 * MB;
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_OK);
+    ck_assert_uint_eq(a.pool_bytes, 90 * MB);
+    ck_assert_uint_eq(a.needed_bytes, 510 * MB + 4 * BLOCK_TOKENS * 4096);
+    m.heap_bytes = 150 * MB;
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_MODEL_TOO_LARGE);
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {pool_is_what_is_left, smallest_of_three_limits, windows_come_first,
-                                  a_models_own_pool_must_fit};
+                                  a_models_own_pool_must_fit, the_vocabulary_counts};
     return CHECK_RUN("admission", tests);
 }

@@ -66,6 +66,27 @@ START_TEST(killed_measurer_blames_no_file) {
 }
 END_TEST
 
+START_TEST(look_that_hangs_condemns_no_file) { /* it may have been the disk */
+    ready("load-timeout = 1");
+    ask(1, "silent", "n=1");
+    ck_assert_int_eq(ended(1).err, ERR_MODEL_COOLDOWN);
+    ck_assert_uint_ge(look(1).retry_after_s, 1);
+    ck_assert(body_has(REQUEST_AVAILABLE, 2, "\"state\":\"failed\""));
+    swap_with(3, "silent", 0, 0);
+    ck_assert_int_eq(ended(3).err, ERR_MODEL_COOLDOWN);
+    ck_assert(!body_has(REQUEST_AVAILABLE, 4, "\"state\":\"invalid\""));
+    close_front();
+}
+END_TEST
+
+START_TEST(swap_that_waits_for_a_look_that_hangs_is_told) {
+    ready("load-timeout = 1");
+    swap_with(1, "silent", 0, 0);
+    ck_assert_int_eq(ended(1).err, ERR_MODEL_COOLDOWN);
+    close_front();
+}
+END_TEST
+
 START_TEST(queue_of_the_old_model_is_told_when_it_can_not_come_back) {
     ready("");
     ask(1, "a", "n=60000");
@@ -367,6 +388,8 @@ int main(int argc, char **argv) {
                                   long_prefill_outlives_a_neighbour_that_kills,
                                   tokens_of_a_stream_that_was_canceled_are_counted,
                                   killed_measurer_blames_no_file,
+                                  look_that_hangs_condemns_no_file,
+                                  swap_that_waits_for_a_look_that_hangs_is_told,
                                   queue_of_the_old_model_is_told_when_it_can_not_come_back,
                                   without_auto_swap_nobody_waits_for_what_never_comes,
                                   without_auto_swap_the_model_that_leaves_takes_nothing,

@@ -35,7 +35,20 @@ START_TEST(paths) {
 }
 END_TEST
 
+START_TEST(stems) {
+    ck_assert_uint_eq(gguf_parts_stem("model.gguf"), 5);
+    ck_assert_uint_eq(gguf_parts_stem("/m/model-00002-of-00003.gguf"), 8);
+    ck_assert_uint_eq(gguf_parts_stem("model-00001-of-00001.gguf"), 5);
+    ck_assert_uint_eq(gguf_parts_stem("model-00002-of-00100.gguf"),
+                      5); /* more than we take, and still a set */
+    ck_assert_uint_eq(gguf_parts_stem("model-0001-of-0003.gguf"), 18);
+    ck_assert_uint_eq(gguf_parts_stem("-00001-of-00003.gguf"), 15);
+    ck_assert_uint_eq(gguf_parts_stem(".gguf"), 0);
+    ck_assert_uint_eq(gguf_parts_stem("model.bin"), 0);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {names, paths};
+    const TTest *const tests[] = {names, paths, stems};
     return CHECK_RUN("gguf_parts", tests);
 }

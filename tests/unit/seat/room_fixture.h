@@ -78,7 +78,7 @@ static inline void read_to(struct sequence *s, uint32_t n_tokens) {
 }
 
 static inline struct sequence *sequence_of(const char *agent, uint32_t n_tokens) {
-    struct sequence *s = sequence_new(room, agent, block_pool_blocks_for(n_tokens) + 2);
+    struct sequence *s = sequence_new(room, agent, pool_blocks_for(n_tokens) + 2);
     ck_assert_ptr_nonnull(s);
     read_to(s, n_tokens);
     return s;

@@ -29,8 +29,7 @@ static uint32_t step(uint32_t n_decodes) {
 }
 
 static struct stream *reader(const char *agent, uint32_t n_tokens) {
-    struct stream *t =
-        stream_of(agent, n_tokens, sequence_new(room, agent, block_pool_blocks_for(n_tokens + 200)));
+    struct stream *t = stream_of(agent, n_tokens, sequence_new(room, agent, pool_blocks_for(n_tokens + 200)));
     char why[256] = "";
     t->req.max_tokens = 200;
     t->req.ignore_eos = 1;

@@ -1,0 +1,180 @@
+"""Models as people keep them: in parts, behind links, on a disk that comes and goes, replaced while one of them is seated."""
+import os
+import time
+
+import gguf_writer
+import pytest
+from fakes import add, assert_warm, seated, wait_until, warm_talk
+from hotseat_harness import ApiError
+
+
+def listed(s):
+    return {m["id"]: m for m in s.get("/admin/models/available").ok()["models"]}
+
+
+def refused(s, model):
+    with pytest.raises(ApiError) as e:
+        s.chat(model, "hello")
+    return e.value.status, e.value.code, e.value.error["message"]
+
+
+def state_becomes(s, model, state):
+    wait_until(lambda: listed(s).get(model, {}).get("state") == state, what=f"{model} is {state}")
+    return listed(s)[model]
+
+
+# ---- parts ----
+
+def test_parts_are_one_model(server, models):
+    whole = (models / "b.gguf").stat().st_size
+    parts = gguf_writer.split(models / "b.gguf", 3)
+    s = server(model="a")
+    b = listed(s)["b"]
+    assert b["state"] == "available" and b["file_bytes"] == sum(p.stat().st_size for p in parts) > whole
+    assert sorted(listed(s)) == ["a", "b", "c", "w"]
+    talk = warm_talk(s, "b")
+    s.swap("a")
+    assert_warm(talk)
+    s.swap("a", hold_s=0)
+    with open(f"/proc/{s.seat_pid()}/maps") as f:
+        assert "b-0000" not in f.read()
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_a_missing_part_is_named_and_may_come(server, models, tmp_path, missing):
+    part = gguf_writer.split(models / "b.gguf", 3)[missing - 1]
+    part.rename(tmp_path / "away")
+    s = server(model="a")
+    assert listed(s)["b"]["state"] == "invalid"
+    status, code, text = refused(s, "b")
+    assert (status, code) == (422, "model_invalid") and f"part {missing} of 3 is missing: {part}" in text, text
+    (tmp_path / "away").rename(part)
+    state_becomes(s, "b", "available")
+    assert s.swap("b")["status"] == "swapped"
+
+
+def test_a_part_of_a_whole_model_of_that_name_is_no_news(server, models):
+    add(models, "part")
+    gguf_writer.split(models / "part.gguf", 2)[0].unlink()
+    add(models, "part")
+    s = server(model="a")
+    assert listed(s)["part"]["state"] == "available"
+
+
+def test_a_damaged_part_is_named(server, models):
+    part = gguf_writer.split(models / "b.gguf", 3)[1]
+    part.write_bytes(part.read_bytes()[:-5000])
+    s = server(model="a")
+    status, code, text = refused(s, "b")
+    assert (status, code) == (422, "model_invalid") and "part 2 of 3" in text, text
+
+
+def test_parts_that_another_set_has_left(server, models):
+    """Names alone make no set: the headers must say the same."""
+    parts = gguf_writer.split(models / "b.gguf", 2)
+    other = gguf_writer.split(models / "c.gguf", 3)
+    parts[1].write_bytes(other[1].read_bytes())
+    s = server(model="a")
+    status, code, text = refused(s, "b")
+    assert (status, code) == (422, "model_invalid") and "part 2 of 2" in text and "part 2 of 3" in text, text
+
+
+# ---- links ----
+
+def test_links_to_models(server, models, tmp_path):
+    """As a download cache keeps them: a name here, the file under its hash elsewhere; parts, too."""
+    store = tmp_path / "blobs"
+    store.mkdir()
+    for i, path in enumerate([models / "b.gguf", *gguf_writer.split(models / "c.gguf", 2)]):
+        path.rename(store / f"hash-{i}")
+        path.symlink_to(store / f"hash-{i}")
+    s = server(model="a")
+    assert (listed(s)["b"]["state"], listed(s)["c"]["state"]) == ("available", "available")
+    talks = [warm_talk(s, "b"), warm_talk(s, "c")]
+    for talk in talks:
+        assert_warm(talk)
+
+
+def test_a_link_that_leads_nowhere_is_said(server, models, tmp_path):
+    """The disk with the models is not plugged in."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (models / "b.gguf").rename(disk / "b.gguf")
+    (models / "b.gguf").symlink_to(disk / "b.gguf")
+    disk.rename(tmp_path / "unplugged")
+    s = server(model="a")
+    assert listed(s)["b"]["state"] == "invalid"
+    status, code, text = refused(s, "b")
+    assert (status, code) == (422, "model_invalid") and f"a link to {disk / 'b.gguf'}, which is not there" in text, text
+    (tmp_path / "unplugged").rename(disk)
+    state_becomes(s, "b", "available")
+    talk = warm_talk(s, "b")
+    disk.rename(tmp_path / "unplugged")  # while it sits: its mapping stays
+    s.get("/admin/models/available").ok()
+    assert_warm(talk)
+    s.swap("a")
+    assert "which is not there" in state_becomes(s, "b", "invalid")["reason"]
+
+
+def test_a_link_in_a_circle(server, models):
+    (models / "b.gguf").unlink()
+    (models / "b.gguf").symlink_to(models / "b.gguf")
+    s = server(model="a")
+    assert listed(s)["b"]["state"] == "invalid" and "b.gguf" in listed(s)["b"]["reason"]
+    assert refused(s, "b")[:2] == (422, "model_invalid")
+
+
+# ---- replaced while it sits ----
+
+def replace(s, path, data, created):
+    """As a download does it: another file, then the old name. Returns when the server has seen it."""
+    new = path.with_name("new.part")
+    new.write_bytes(data)
+    os.utime(new, (created, created))
+    os.replace(new, path)
+    wait_until(lambda: {m["id"]: m for m in s.get("/v1/models").ok()["data"]}[path.stem]["created"] == created, what="the new file is seen")
+
+
+def test_a_file_replaced_while_seated_counts_from_the_next_load_on(server, models, tmp_path):
+    """The seat keeps what it has mapped; the caches of the old weights are not the new ones', and are the old ones' once more."""
+    path = models / "a.gguf"
+    old = path.read_bytes()
+    other = add(tmp_path, "a", seed="other weights").read_bytes()
+    assert len(other) == len(old) and other != old
+    s = server(model="a")
+    talk, pid = warm_talk(s, "a"), s.seat_pid()
+    replace(s, path, other, 1700000000)
+    assert seated(s) == "a" and s.seat_pid() == pid
+    assert_warm(talk)
+    said = list(talk.messages)
+    s.swap("b", hold_s=0)
+    s.swap("a", hold_s=0)
+    assert talk.say("again [[len=40]]").cached == 0
+    s.swap("b", hold_s=0)
+    replace(s, path, old, 1600000000)
+    s.swap("a", hold_s=0)
+    talk.messages = said
+    assert_warm(talk)
+
+
+# ---- a disk that does not answer ----
+
+def test_a_look_that_hangs_keeps_nobody_from_other_models(server, models, tmp_path):
+    """The look at the models' files stands still, here at a template that is a pipe by now: after a while what was seen before counts."""
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    template.unlink()
+    os.mkfifo(template)
+    try:
+        began = time.monotonic()
+        assert s.chat("b", "[[say:there]]")["choices"][0]["message"]["content"] == "there"
+        assert s.swap("a")["status"] == "swapped"
+        assert time.monotonic() - began > 5, "it did not hang"
+    finally:
+        writer = os.open(template, os.O_WRONLY)  # when somebody reads
+        template.unlink()
+        os.close(writer)
+    state_becomes(s, "c", "invalid")
+    template.write_text("{{ messages }}")
+    state_becomes(s, "c", "available")
