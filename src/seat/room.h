@@ -32,8 +32,7 @@
     5 /* a stream waits so long for what the store knows (CHAINS, PLAN): a disk that hangs never says it */
 #define BLOCK_SECONDS_MAX 20 /* and for its next block: those of all streams are 256 MB */
 #define RECENT_CHAINS 16     /* nobody's conversations, remembered for the splice of their next prompt */
-#define RECENT_TOKENS_LEFT_MAX                                                                               \
-    32768 /* longer ones go with their model: at most 2 MB stay, too little to be taken for its memory */
+#define RECENT_TOKENS_LEFT_MAX 32768 /* longer ones go with their model: 2 MB stay at most */
 #define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
 enum room_state { ROOM_EMPTY, ROOM_LOADED, ROOM_READY };

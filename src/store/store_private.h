@@ -15,8 +15,8 @@
 
 #define STORE_AGENTS_MAX 65536 /* names; the one that was quiet longest goes. 20 MB of memory */
 #define STORE_AGENT_BUCKETS 8192
-#define TAILS_BEFORE_INTERRUPTED                                                                             \
-    4 /* this turn's prompt, where a swap parked it while it was read, the end and the prompt of the turn before */
+/* This turn's prompt, where a swap parked it while it was read, the end and the prompt of the turn before. */
+#define TAILS_BEFORE_INTERRUPTED 4
 #define QUARANTINE_FILES_MAX 64
 #define QUARANTINE_BYTES_MAX (64u << 20) /* while that is less than an eighth of the budget; else 1 % of it */
 #define RECENCY_FLUSH_S 300              /* how much recency a kill may lose; an idle store writes nothing */
