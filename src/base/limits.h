@@ -19,6 +19,8 @@
 #define STOPS_MAX 16
 #define STOP_BYTES_MAX 1024
 #define TOOLS_MAX 128
+/* How much a model may be told to think; the first is not at all. */
+#define EFFORT_WORDS "none", "minimal", "low", "medium", "high", "xhigh", "max"
 #define FUNCTION_NAME_BYTES_MAX 64 /* OpenAI's and Anthropic's bound */
 #define LOGIT_BIAS_MAX 1024        /* entries of logit_bias; each is looked at for every token */
 #define TOP_LOGPROBS_MAX 20        /* OpenAI's bounds: top_logprobs of a chat, */

@@ -102,9 +102,6 @@ struct api_value {
 #define API_IS_ONLY(json)                                                                                    \
     { API_ONLY, 0, 0, json, NULL }
 
-/* How much a model may be told to think; the first is not at all. */
-#define API_EFFORTS "none", "minimal", "low", "medium", "high", "xhigh", "max"
-
 /* A place in a body, cut off when it is longer than people can read. */
 void api_path(char out[API_PATH_BYTES], const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -162,7 +162,7 @@ bool api_choose_function(struct api_reader *r, const char *path, const char *nam
 }
 
 bool api_read_effort(struct api_reader *r, const char *path, const struct json *v) {
-    static const char *const WORDS[] = {API_EFFORTS};
+    static const char *const WORDS[] = {EFFORT_WORDS};
     struct msg_submit *s = &r->request->submit;
     if (json_type(v) != JSON_STRING)
         return api_fail(r->error, ERR_INVALID, path, "must be a string, not %s",

@@ -4,7 +4,6 @@
 
 #include "base/attr.h"
 #include "base/limits.h"
-#include "http/api.h"
 
 #define TEXT(...) TEXT_OF(__VA_ARGS__)
 #define TEXT_OF(...) #__VA_ARGS__
@@ -90,7 +89,7 @@ SHAPE(OpenAIResponseFormat, {"anyOf": [
         "json_schema": {"type": "object", "required": ["schema"], "properties": {"name": {}, "description": {},
             "schema": REF(JsonSchema), "strict": BOOLEAN_OR_NULL}}}}]}),
 
-SHAPE(Effort, {"enum": [API_EFFORTS]}),
+SHAPE(Effort, {"enum": [EFFORT_WORDS]}),
 SHAPE(HotseatFigures, {"type": "object", "required": ["model", "agent", "queue_ms", "swap_ms", "restore_ms", "prefill_ms",
         "prefill_tokens", "first_token_ms", "decode_ms", "decode_tokens"],
     "properties": {"model": STRING, "agent": STRING_OR_NULL, "queue_ms": TIME, "swap_ms": TIME, "restore_ms": TIME, "prefill_ms": TIME,
