@@ -72,7 +72,7 @@ def test_swaps_at_the_limit_of_a_group_are_never_killed(real_server, tmp_path, r
     for i in range(50 if LONG else 6):
         model = (SMOL, GEMMA)[i % 2]
         assert s.swap(model, hold_s=0)["status"] == "swapped"
-        prompt = [300 + (i * 7919 + j * 104729) % 40000 for j in range(500)]
+        prompt = [300 + (i * 7919 + j * 104729) % 40000 for j in range(300)]
         assert s.complete(model, prompt, max_tokens=8, ignore_eos=True, agent="ann")["usage"]["completion_tokens"] == 8
     assert group.was_full(), "else it shows nothing"
     assert group.kills() == 0 and s.metrics().sum("hotseat_seat_deaths_total") == 0
