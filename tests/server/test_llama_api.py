@@ -1,6 +1,6 @@
 """POST /tokenize, /detokenize and /apply-template on the fake engine: llama-server's shapes, every parameter, errors, swaps, streams beside them."""
 import pytest
-from fakes import in_threads, long_text, running, wait_until
+from fakes import add, in_threads, long_text, running, wait_until
 from hotseat_harness import ApiError
 
 CHAT = "/v1/chat/completions"
@@ -132,9 +132,10 @@ def test_they_read_nothing_and_leave_nothing_behind(server):
     assert s.metrics().sum("hotseat_requests_total", outcome="ok") == 8
 
 
-def test_they_do_not_wait_for_a_stream_that_runs(server):
-    s = server(model="a")
-    busy = s.stream("a", "[[len=3000]]")
+def test_they_do_not_wait_for_a_stream_that_runs(server, models):
+    add(models, "slow", step_us=5000)
+    s = server(model="slow")
+    busy = s.stream("slow", "[[len=3000]]")
     running(s, 1)
     results, errors = in_threads([lambda: tokens_of(s, "hi") for _ in range(3)])
     assert errors == [None] * 3 and results == [[104, 105]] * 3
