@@ -26,8 +26,19 @@ bool room_post_job(struct room *r, struct disk_job *job) {
     return false;
 }
 
+/* Nobody's tokens. The tag of a model that is not seated is not known here: then those of all that are not seated go. */
+static void forget_recent(struct room *r, const char *model) {
+    bool seated = r->model && strcmp(model, r->model) == 0;
+    for (uint32_t i = 0; i < RECENT_CHAINS; i++) {
+        if (model[0] && hash128_equal(r->recent[i].tag, r->tag) != seated) continue;
+        mem_free(TAKE(r->recent[i].tokens));
+        r->recent[i].n = 0;
+    }
+}
+
 /* An administrator deleted it on disk: idle ones go, running ones will write everything again. */
 static void forget(struct room *r, const struct msg_query *q) {
+    if (q->what == MSG_QUERY_CACHE_DELETE) forget_recent(r, q->model);
     if (!r->model || (q->model[0] && strcmp(q->model, r->model) != 0)) return;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (q->what == MSG_QUERY_CACHE_DELETE || strcmp(s->agent, q->agent) == 0) sequence_drop(r, s);

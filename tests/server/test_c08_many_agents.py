@@ -131,6 +131,10 @@ def test_c2_nobodys_tokens_are_known_after_a_swap(server):
     s.swap("a", hold_s=0)
     back = Answer(s.complete("a", text + " and on", max_tokens=1))
     assert back.prompt == len(spelled) + len(" and on") and back.cached == len(spelled), back.usage
+    s.swap("b", hold_s=0)
+    assert s.request("DELETE", "/admin/cache?model=a").status == 200
+    s.swap("a", hold_s=0)
+    assert Answer(s.complete("a", text + " and on", max_tokens=1)).prompt < back.prompt, "they are gone with the cache"
 
 
 def test_c2_blocks_are_shared_on_the_disk_too(server):
