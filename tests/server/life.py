@@ -187,7 +187,7 @@ class Life:
         except GONE as e:
             self.gone.append((time.monotonic(), visitor, e))
         except ApiError as e:
-            if e.code != "no_seat":  # a seat that kept memory (a sanitizer's) was replaced during the deletion: docs/api.md says 503 then
+            if e.code != "no_seat":  # a seat that kept memory (a sanitizer's) was replaced during the deletion; it answers 503 then
                 self.refused.append(e)
         except Exception as e:  # noqa: BLE001
             self.errors.append(e)
