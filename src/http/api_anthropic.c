@@ -57,19 +57,29 @@ static bool read_output_config(struct api_reader *r, const char *name, const str
     return !api_is_given(format) || read_output_format(r, format);
 }
 
-/* Clients that manage a long context send it with every request; it changes nothing where all thoughts are kept. */
+static bool keeps_all(const struct json *keep) {
+    return api_is_word(keep, "all") || api_is_word(json_get(keep, "type"), "all");
+}
+
+/* Clients that manage a long context send it with every request. All thoughts are kept anyhow, where the template can. */
 static bool read_context_management(struct api_reader *r, const char *name, const struct json *v) {
+    static const char path[] = "context_management.edits";
+    if (!api_take_object(r, name, v)) return false;
     const struct json *edits = json_get(v, "edits");
-    bool ok = json_type(v) == JSON_OBJECT && json_count(v) == (edits != NULL);
-    ok = ok && (!edits || json_type(edits) == JSON_ARRAY);
-    for (size_t i = 0; ok && i < json_count(edits); i++) {
+    api_ignored_others(r, name, v, (const char *const[]){"edits", NULL});
+    if (api_is_given(edits) && !api_take_array(r, path, edits)) return false;
+    for (size_t i = 0; i < json_count(edits); i++) {
         const struct json *edit = json_at(edits, i);
-        ok = api_is_word(json_get(edit, "type"), "clear_thinking_20251015") &&
-             api_is_word(json_get(edit, "keep"), "all");
+        char at[API_PATH_BYTES];
+        api_path(at, "%s[%zu]", path, i);
+        const char *type = api_type_of(r, at, edit);
+        if (!type) return false;
+        if (strcmp(type, "clear_thinking_20251015") != 0 || !keeps_all(json_get(edit, "keep")))
+            return api_fail(r->error, ERR_UNSUPPORTED, at,
+                            "is not supported; only clear_thinking_20251015 with keep \"all\" is");
+        api_ignored_others(r, at, edit, (const char *const[]){"type", "keep", NULL});
     }
-    return ok ? true
-              : api_fail(r->error, ERR_UNSUPPORTED, name,
-                         "is not supported; leave it out, or keep all thoughts and edit nothing else");
+    return true;
 }
 
 /* ---- the tables ---- */

@@ -163,7 +163,6 @@ static const struct api_param CHAT_PARAMS[] = {
     API_ROW("logprobs", openai_read_chat_logprobs, "true or false", API_IS_BOOL),
     API_ROW("top_logprobs", openai_read_top_logprobs, "0 to " NUMERAL(TOP_LOGPROBS_MAX) "; with logprobs",
             API_IS_INT(0, TOP_LOGPROBS_MAX)),
-    API_ROW("reasoning_effort", api_read_effort, "none: no thoughts; else as the template has it", API_IS_SHAPE("Effort")),
     SHARED_ROWS,
     API_NEUTRAL_ROW("audio", null, ""),
     API_NEUTRAL_ROW("modalities", ["text"], ""),

@@ -29,6 +29,8 @@ bool openai_read_text_logprobs(struct api_reader *r, const char *name, const str
                 API_IS_SHAPE("OpenAIToolChoice")),                                                           \
         API_FLAG_ROW(parallel_tool_calls, true, ""),                                                         \
         API_ROW("response_format", openai_read_response_format, "text, json_object or json_schema",          \
-                API_IS_SHAPE("OpenAIResponseFormat"))
+                API_IS_SHAPE("OpenAIResponseFormat")),                                                       \
+        API_ROW("reasoning_effort", api_read_effort, "how much to think, if the template can say it",        \
+                API_IS_SHAPE("Effort"))
 
 #endif

@@ -253,8 +253,9 @@ bool api_read_stops(struct api_reader *r, const char *name, const struct json *v
 }
 
 bool api_is_word(const struct json *v, const char *word) {
-    const char *s = json_string(v, NULL);
-    return s && strcmp(s, word) == 0;
+    size_t size = 0;
+    const char *s = json_string(v, &size);
+    return s && size == strlen(word) && memcmp(s, word, size) == 0;
 }
 
 /* ---- the whole body ---- */

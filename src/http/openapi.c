@@ -477,7 +477,8 @@ static void response_components(struct json_out *w) {
             refusal_name(name, shape, (enum refusal)i);
             json_key(w, name), json_obj(w);
             put_str(w, "description", REFUSALS[i].text);
-            put_headers(w, false, i == REFUSAL_429 || i == REFUSAL_503);
+            put_headers(w, false,
+                        REFUSALS[i].status == 409 || REFUSALS[i].status == 429 || REFUSALS[i].status >= 500);
             json_key(w, "content"), json_obj(w);
             put_json_content(w, shape == 1 ? "AnthropicError" : "OpenAIError",
                              shape == 2 ? "AnthropicError" : NULL);

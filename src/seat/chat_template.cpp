@@ -283,6 +283,26 @@ static void note_stops_and_kept(struct chat_render *r, const struct chat_templat
     std::sort(r->kept.begin(), r->kept.end());
 }
 
+/* Old thoughts stay where the template has the choice: a prompt that loses them is not the one that is cached. */
+static void choose_thinking(common_chat_templates_inputs *in, const struct msg_submit *request) {
+    std::string effort = request->no_thinking ? "none" : request->effort ? request->effort : "";
+    in->enable_thinking = request->no_thinking == 0;
+    in->chat_template_kwargs["preserve_reasoning"] = "true";
+    if (!effort.empty()) in->chat_template_kwargs["reasoning_effort"] = "\"" + effort + "\"";
+}
+
+/* A template that takes other words for the effort may say so by an exception: it is asked without. */
+static common_chat_params apply(const common_chat_templates *templates, common_chat_templates_inputs *in) {
+    if (in->chat_template_kwargs.count("reasoning_effort") == 0)
+        return common_chat_templates_apply(templates, *in);
+    try {
+        return common_chat_templates_apply(templates, *in);
+    } catch (const std::exception &) {
+        in->chat_template_kwargs.erase("reasoning_effort");
+        return common_chat_templates_apply(templates, *in);
+    }
+}
+
 static void render_fill(struct chat_render *r, const struct chat_templates *t,
                         const struct msg_submit *request) {
     common_chat_templates_inputs in;
@@ -291,21 +311,18 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
     continue_last(&in);
     bool tools = !in.tools.empty() && in.tool_choice != COMMON_CHAT_TOOL_CHOICE_NONE;
     std::string schema = string_of(request->json_schema);
-    if (tools && !schema.empty()) {
+    if (tools && !schema.empty())
         throw refused{ERR_UNSUPPORTED, "response_format with a schema and tools can't be asked for together"};
-    }
     const common_chat_templates *templates = tools && t->with_tools ? t->with_tools.get() : t->plain.get();
     in.reasoning_format = COMMON_REASONING_FORMAT_AUTO;
-    in.enable_thinking = request->no_thinking == 0;
-    if (request->effort && *request->effort)
-        in.chat_template_kwargs["reasoning_effort"] = "\"" + std::string(request->effort) + "\"";
+    choose_thinking(&in, request);
     in.now =
         std::chrono::system_clock::from_time_t(1735732800); /* noon of PINNED_DAY, the same day everywhere */
     in.chat_template_kwargs["date_string"] = "\"" + pinned_date("%d %b %Y") + "\"";
     in.chat_template_kwargs["datetime"] = "\"" + pinned_date("%b %d %Y") + "\"";
     std::string grammar = schema.empty() ? "" : schema_grammar(schema); /* refuses what can't be said */
 
-    r->params = common_chat_templates_apply(templates, in);
+    r->params = apply(templates, &in);
     bool thinks = r->params.supports_thinking;
     auto set_reader = [&] {
         r->reader = common_chat_parser_params(r->params);
@@ -322,26 +339,22 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
     } else if (!schema.empty()) {
         /* Thoughts come first: the template's own grammar wraps the schema's. */
         in.json_schema = schema_of(schema).dump();
-        r->params = common_chat_templates_apply(templates, in);
+        r->params = apply(templates, &in);
         set_reader();
         r->grammar_text = r->params.grammar;
     }
     /* Some templates are read by a parser of their own, which their capabilities do not tell; it then has a grammar. */
-    if (tools && r->grammar_text.empty() &&
-        !common_chat_templates_get_caps(templates)["supports_tool_calls"]) {
+    if (tools && r->grammar_text.empty() && !common_chat_templates_get_caps(templates)["supports_tool_calls"])
         throw refused{ERR_UNSUPPORTED, "this model's chat template knows no tools"};
-    }
     if (tools) {
         bool must_call = in.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-        if (must_call && r->grammar_text.empty()) {
+        if (must_call && r->grammar_text.empty())
             throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
-        }
         r->n_calls_max = in.parallel_tool_calls ? SIZE_MAX : 1;
         r->grammar_text = tighten(r->grammar_text, must_call && !thinks, in.parallel_tool_calls);
     }
-    if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0) {
+    if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0)
         r->params.prompt.erase(0, t->bos.size()); /* the tokenizer adds it */
-    }
     if (!r->exact && r->reader.is_continuation) {
         common_chat_msg before =
             common_chat_parse("", true, r->reader); /* what the client sent is not news */
@@ -613,7 +626,7 @@ void chat_grammar_free(struct chat_grammar *g) {
 }
 
 void chat_grammar_apply(struct chat_grammar *g, llama_token_data_array *candidates) {
-    if (g->thinking) return;
+    if (g->thinking && !g->broken) return;
     char why[64];
     if (!g->broken && guarded(why, sizeof why, [&] { llama_sampler_apply(g->rules, candidates); }))
         g->broken = true;
@@ -647,11 +660,8 @@ int32_t shim_tokenize(const struct llama_vocab *vocab, const char *text, int32_t
                       int32_t n_max, bool special) {
     int32_t n = INT32_MIN;
     char why[64];
-    if (guarded(why, sizeof why,
-                [&] { n = llama_tokenize(vocab, text, size, ids, n_max, false, special); })) {
-        return INT32_MIN;
-    }
-    return n;
+    auto tokenize = [&] { n = llama_tokenize(vocab, text, size, ids, n_max, false, special); };
+    return guarded(why, sizeof why, tokenize) ? INT32_MIN : n;
 }
 
 enum err shim_memory_of(const struct llama_context *ctx, struct shim_memory *ret) {
@@ -669,14 +679,11 @@ enum err shim_memory_of(const struct llama_context *ctx, struct shim_memory *ret
 uint32_t shim_window_layers(const struct llama_model *model) {
     uint32_t n = 0;
     char why[64];
-    if (guarded(why, sizeof why, [&] {
-            for (int32_t i = 0; i < llama_model_n_layer(model); i++) {
-                n += model->hparams.is_swa(static_cast<uint32_t>(i)) ? 1 : 0;
-            }
-        })) {
-        return 0;
-    }
-    return n;
+    auto count = [&] {
+        for (int32_t i = 0; i < llama_model_n_layer(model); i++)
+            n += model->hparams.is_swa(static_cast<uint32_t>(i)) ? 1 : 0;
+    };
+    return guarded(why, sizeof why, count) ? 0 : n;
 }
 
 uint32_t shim_physical_cores(void) {

@@ -26,9 +26,9 @@ bool room_post_job(struct room *r, struct disk_job *job) {
     return false;
 }
 
-/* Nobody's tokens. The tag of a model that is not seated is not known here: then those of all that are not seated go. */
+/* Nobody's tokens. Of a model that is not ready the tag is not known here: then those of all that are not go. */
 static void forget_recent(struct room *r, const char *model) {
-    bool seated = r->model && strcmp(model, r->model) == 0;
+    bool seated = r->state == ROOM_READY && strcmp(model, r->model) == 0;
     for (uint32_t i = 0; i < RECENT_CHAINS; i++) {
         if (model[0] && hash128_equal(r->recent[i].tag, r->tag) != seated) continue;
         mem_free(TAKE(r->recent[i].tokens));

@@ -272,8 +272,19 @@ START_TEST(test_dates_are_pinned) {
 }
 END_TEST
 
-/* A template of the kind that lets a model think or not, as Qwen3's, and says how much, as gpt-oss's: the request says which. */
-START_TEST(test_thinking_is_switched_off) {
+/* A template of the kind that lets a model think or not, as Qwen3's, says how much, as gpt-oss's, takes not every word, as Hunyuan's, and keeps
+ * old thoughts if it is told to: the request says which. */
+START_TEST(test_a_request_says_how_much_to_think) {
+    static const struct {
+        bool off;
+        const char *effort, *expected;
+    } asks[] = {
+        {false, NULL, "KEPT"},
+        {false, "low", "Effort: low KEPT"},
+        {false, "max", "KEPT"}, /* what it does not take is left out */
+        {true, NULL, "<think>\n\n</think>\n\nEffort: none KEPT"},
+        {true, "low", "<think>\n\n</think>\n\nEffort: none KEPT"},
+    };
     struct engine *e = NULL;
     struct engine_model model;
     char why[256] = "";
@@ -282,20 +293,20 @@ START_TEST(test_thinking_is_switched_off) {
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
         "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}"
-        "{% endif %}{% if reasoning_effort is defined %}{{ 'Effort: ' + reasoning_effort }}{% endif %}{% "
-        "endif %}";
+        "{% endif %}{% if reasoning_effort is defined %}{% if reasoning_effort == 'max' %}"
+        "{{ raise_exception('no such effort') }}{% endif %}{{ 'Effort: ' + reasoning_effort + ' ' }}"
+        "{% endif %}{% if preserve_thinking %}{{ 'KEPT' }}{% endif %}{% endif %}";
     ck_assert_int_eq(engine_open(&e), ERR_OK);
     ck_assert_int_eq(engine_load(e, &p, &model, why, sizeof why), ERR_OK);
-    for (uint32_t off = 0; off <= 1; off++) {
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
         struct engine_chat *chat = NULL;
         struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"hi\"}]");
-        r.no_thinking = off;
-        r.effort = off ? NULL : (char *)(uintptr_t) "low";
-        ck_assert_int_eq(engine_chat_render(e, &r, &chat, why, sizeof why), ERR_OK);
+        r.no_thinking = asks[i].off;
+        r.effort = (char *)(uintptr_t)asks[i].effort;
+        ck_assert_msg(engine_chat_render(e, &r, &chat, why, sizeof why) == ERR_OK, "%s", why);
         size_t size = 0;
-        const char *prompt = engine_chat_prompt(chat, &size);
-        ck_assert_msg((strstr(prompt, "</think>") != NULL) == off, "%s", prompt);
-        ck_assert_msg((strstr(prompt, "Effort: low") != NULL) == !off, "%s", prompt);
+        const char *prompt = engine_chat_prompt(chat, &size), *mark = "<|im_start|>assistant\n";
+        ck_assert_str_eq(strstr(prompt, mark) + strlen(mark), asks[i].expected);
         engine_chat_free(chat);
     }
     engine_free(e);
@@ -449,7 +460,7 @@ static Suite *suite(void) {
     tcase_add_test(t, test_tool_calls_in_pieces);
     tcase_add_test(t, test_chat_refusals_and_continuation);
     tcase_add_test(t, test_dates_are_pinned);
-    tcase_add_test(t, test_thinking_is_switched_off);
+    tcase_add_test(t, test_a_request_says_how_much_to_think);
     suite_add_tcase(s, t);
     t = tcase_create("sampling");
     tcase_set_timeout(t, 400);

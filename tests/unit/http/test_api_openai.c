@@ -172,6 +172,8 @@ static const struct row ROWS[] = {
      ERR_UNSUPPORTED, "reasoning_effort"},
     {CHAT, "reasoning_effort", "\"reasoning_effort\":null", "\"reasoning_effort\":3", ERR_INVALID,
      "reasoning_effort"},
+    {CHAT, "reasoning_effort", "\"reasoning_effort\":\"none\"", "\"reasoning_effort\":\"low\\u0000\"",
+     ERR_UNSUPPORTED, "reasoning_effort"},
     {CHAT, "verbosity", "\"verbosity\":\"medium\"", "\"verbosity\":\"low\"", ERR_UNSUPPORTED, "verbosity"},
     {CHAT, "web_search_options", "\"web_search_options\":null", "\"web_search_options\":{}", ERR_UNSUPPORTED,
      "web_search_options"},
