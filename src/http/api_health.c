@@ -67,23 +67,13 @@ static void answer_metrics(struct server *s, struct exchange *ex) {
     buf_free(&body);
 }
 
-static void answer_openapi(struct server *s, struct exchange *ex) {
-    struct buf body = BUF(s->openapi.size);
-    buf_put(&body, s->openapi.data, s->openapi.size);
-    if (body.error)
-        server_refuse(s, ex, &(struct http_error){.err = body.error}, false);
-    else
-        net_answer(s->net, ex, 200, JSON_TYPE, &body);
-    buf_free(&body);
-}
-
 void api_health_answer(struct server *s, struct exchange *ex) {
     ex->state = EXCHANGE_ANSWERED;
     ex->end = "done";
     if (ex->match.route == ROUTE_METRICS)
         answer_metrics(s, ex);
     else if (ex->match.route == ROUTE_OPENAPI)
-        answer_openapi(s, ex);
+        net_answer_shared(s->net, ex, JSON_TYPE, &s->openapi);
     else if (ex->match.route == ROUTE_HEALTH_READY)
         answer_ready(s, ex);
     else

@@ -72,6 +72,7 @@ struct exchange {
     const char *content_type;
     struct exchange_header headers[EXCHANGE_HEADERS_MAX];
     uint32_t n_headers;
+    const struct buf *shared; /* instead of out */
     struct buf out;
     size_t out_at; /* bytes of out that were sent */
     uint64_t sent_bytes;

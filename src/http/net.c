@@ -199,6 +199,9 @@ static struct MHD_Response *make_response(struct exchange *ex) {
     struct MHD_Response *r;
     if (ex->streaming) {
         r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, ex, NULL);
+    } else if (ex->shared) {
+        r = MHD_create_response_from_buffer(ex->shared->size, ex->shared->data, MHD_RESPMEM_PERSISTENT);
+        ex->sent_bytes = ex->shared->size;
     } else if (ex->out.size == 0) {
         static char nothing[1];
         r = MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
@@ -455,6 +458,11 @@ void net_answer(struct net *n UNUSED, struct exchange *ex, int status, const cha
         *body = (struct buf){.cap = body->cap};
     }
     wake_up(ex);
+}
+
+void net_answer_shared(struct net *n, struct exchange *ex, const char *content_type, const struct buf *body) {
+    ex->shared = body;
+    net_answer(n, ex, 200, content_type, NULL);
 }
 
 void net_stream_begin(struct net *n UNUSED, struct exchange *ex, const char *content_type) {

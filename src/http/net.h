@@ -56,6 +56,8 @@ void net_header(struct exchange *ex, const char *name, const char *value);
 void net_error_body(const struct exchange *ex, const struct http_error *e, struct buf *out);
 /* The whole answer. Takes body's memory (NULL: no body). content_type is static. */
 void net_answer(struct net *n, struct exchange *ex, int status, const char *content_type, struct buf *body);
+/* 200 with a body that is the same for everybody, is not copied, and stays until net_free(). */
+void net_answer_shared(struct net *n, struct exchange *ex, const char *content_type, const struct buf *body);
 void net_stream_begin(struct net *n, struct exchange *ex, const char *content_type);
 /* ERR_LIMIT: the client reads too slowly, ERR_NOMEM; the stream is to be aborted. */
 enum err net_stream_put(struct net *n, struct exchange *ex, const void *data, size_t size_bytes) NODISCARD;
