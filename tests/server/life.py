@@ -85,9 +85,9 @@ class Person:
         kept = self.messages[:-2] if edit else self.messages
         return [*kept, {"role": "user", "content": self.question()}], edit
 
-    def say(self, s, after_end=False, **params):
-        """One turn; what was asked in vain is asked again, after an end now and then something else. Raises what the connection raised."""
-        if self.sent is None or (after_end and self.rng.random() < 0.3):
+    def say(self, s, after_end=False, may_change=False, **params):
+        """One turn; what was asked in vain is asked again, if it may change now and then something else. Raises what the connection raised."""
+        if self.sent is None or (may_change and self.rng.random() < 0.3):
             self.sent = self.next_messages()
         messages, edit = self.sent
         answer = Answer(s.chat(self.model, messages, agent=self.name, debug=True, **params))
@@ -143,6 +143,7 @@ class Life:
         self.visitor = None  # a person whose deletion was confirmed
         self.errors = []
         self.ends = 0
+        self.was_killed = False  # the last end
         self.asked_at = {}
 
     # ---- living ----
@@ -194,7 +195,7 @@ class Life:
 
     def live(self, end, least_s=0.0, most_s=0.4):
         """Everybody talks; after a random time end() is called."""
-        self.gone, self.refused = [], []
+        self.gone, self.refused, self.was_killed = [], [], False
         stop = threading.Event()
         visitor = Person(f"visitor-{self.ends}", self.rng.choice(self.people).model, self.rng.random())
         threads = [threading.Thread(target=self._talk, args=(p, self.rng.random() < 0.5, stop), daemon=True) for p in self.people]
@@ -217,6 +218,7 @@ class Life:
     def killed(self):
         """kill -9 of front and seats while they talk. Nobody may have been refused until then."""
         self.live(self.s.kill_everything)
+        self.was_killed = True
         assert not self.refused, self.refused
 
     def start(self):
@@ -251,7 +253,9 @@ class Life:
         for model in models:
             for p in self.people:
                 if p.model == model:
-                    p.say(self.s, after_end=True)
+                    # Of a turn that a kill cut off the server may have known the end, unlike its client: then another question is an
+                    # edit, and goes on from further back.
+                    p.say(self.s, after_end=True, may_change=not self.was_killed)
             if self.visitor and self.visitor[0].model == model:
                 v, messages = self.visitor
                 again = Answer(self.s.chat(v.model, messages, agent=v.name, debug=True))
