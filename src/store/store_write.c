@@ -330,6 +330,7 @@ static enum err put_base(struct store *s, const struct store_block *b, struct st
     n->first_pos = b->first_pos;
     bool tail = b->n_tokens < BLOCK_TOKENS;
     if (tail && b->branch) n->flags |= STORE_FLAG_BRANCH;
+    if (tail) n->tail = STORE_TAIL_NEW;
     n->owner = store_owner_of(b->agent);
     uint64_t size = 0;
     enum err err = write_part(s, b, n, STORE_PART_BASE, &size);

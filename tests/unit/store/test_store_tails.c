@@ -155,6 +155,39 @@ START_TEST(who_never_waits_for_an_answers_end_has_few_tails) {
 }
 END_TEST
 
+static void park_in_prompt(const char *who) {
+    struct store *s = rig_open();
+    prompt(s, who, 580);
+    turn(s, who, 580, 600, false);
+    turn(s, who, 4000, 579, true); /* at once: these stay the ends of the prompt and the turn before */
+    turn(s, who, 4000, 600, true);
+    for (uint32_t n = 1000; n <= 2500; n += 300) {
+        turn(s, who, 4000, n, true);
+        ck_assert_uint_eq(cached_at(s, 600, 64), 600);
+        ck_assert_uint_eq(cached_at(s, 579, 64), 579);
+        ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 4000, 64), n);
+        ck_assert_uint_eq(rig_files(rig_dir, ".kv"), n / 256 + 3); /* 579, 600 and n */
+    }
+    prompt(s, who, 4000);
+    turn(s, who, 4000, 3999, true);
+    turn(s, who, 4000, 4100, true);
+    ck_assert_uint_eq(cached_at(s, 600, 64), 600);
+    turn(s, who, 4000, 4200, false);
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 4000, 64), 3999);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 4200 / 256 + 2); /* 3999 and 4200 */
+    store_free(s);
+}
+
+START_TEST(parks_while_a_prompt_is_read_leave_the_end_of_the_turn_before) {
+    park_in_prompt("ann");
+}
+END_TEST
+
+START_TEST(nobodys_parks_do_so_as_well) {
+    park_in_prompt("");
+}
+END_TEST
+
 START_TEST(a_pinned_agents_prompts_never_fill_the_store) {
     struct store *s = rig_open_with(MB + MB / 2, NULL);
     static int32_t t[300];
@@ -179,6 +212,8 @@ int main(void) {
                                   nobodys_interrupted_turn_does_so_as_well,
                                   a_turn_that_was_parked_keeps_its_prompts_end,
                                   who_never_waits_for_an_answers_end_has_few_tails,
+                                  parks_while_a_prompt_is_read_leave_the_end_of_the_turn_before,
+                                  nobodys_parks_do_so_as_well,
                                   a_pinned_agents_prompts_never_fill_the_store};
     return rig_run("store_tails", tests, ARRAY_LEN(tests), set_up, tear_down);
 }
