@@ -261,12 +261,15 @@ static enum err chain_grow(struct store *s, struct store_agent *a, struct store_
     return ERR_OK;
 }
 
-/* The longest tail beside n of this owner that ends before `end`, and that nothing needs but a retry. */
-static struct store_node *longest_tail(struct store_node *n, uint64_t owner, uint32_t end) {
+/* The longest tail beside n of this owner that ends before `end`, that nothing needs but a retry, and with which `tokens`
+ * begin (NULL: whatever it holds). */
+static struct store_node *longest_tail(const struct store_node *n, uint64_t owner, const int32_t *tokens,
+                                       uint32_t end) {
     struct store_node *longest = NULL;
     LIST_EACH(&n->parent->tails, struct store_node, sibling, t) {
         if (t == n || t->owner != owner || t->chains.count > 0 || (t->flags & STORE_FLAG_BRANCH)) continue;
-        if (store_node_end(t) < end && (!longest || t->n_tokens > longest->n_tokens)) longest = t;
+        if (store_node_end(t) >= end || (longest && t->n_tokens <= longest->n_tokens)) continue;
+        if (!tokens || memcmp(tokens, t->tokens, sizeof tokens[0] * t->n_tokens) == 0) longest = t;
     }
     return longest;
 }
@@ -277,10 +280,11 @@ static void clean_tails(struct store *s, struct store_node *leaf, const struct s
     uint32_t answer = note->n_prompt > 0 ? note->n_prompt : note->n_tokens;
     uint32_t keep = note->interrupted ? TAILS_BEFORE_INTERRUPTED : 1;
     for (struct store_node *n = leaf; n->parent; n = n->parent) {
+        int32_t tokens[BLOCK_TOKENS];
         uint32_t end = store_node_end(n);
-        for (struct store_node *t; (t = longest_tail(n, owner, end)) != NULL;) {
+        if (!longest_tail(n, owner, NULL, end) || !node_tokens(s, n, tokens)) continue;
+        for (struct store_node *t; (t = longest_tail(n, owner, tokens, end)) != NULL;) {
             end = store_node_end(t);
-            if (!begins_with(s, n, t)) continue;
             if (end < answer && keep > 0 && t->tail != STORE_TAIL_IN_PROMPT) {
                 t->tail = STORE_TAIL_KNOWN;
                 keep--;

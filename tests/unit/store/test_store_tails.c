@@ -70,6 +70,53 @@ START_TEST(nobodys_tails_are_cleaned_up_alike) {
 }
 END_TEST
 
+/* Two conversations with tails of the same lengths. */
+static void take_turns(const char *who) {
+    struct store *s = rig_open();
+    static int32_t other[256];
+    rig_tokens(other, 256, 2, 0);
+    for (uint32_t n = 100; n <= 140; n += 20) say(s, who, other, n);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2); /* 120, 140 */
+    for (uint32_t n = 100; n <= 240; n += 20) say(s, who, tokens, n);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2 + 2); /* and 220, 240 */
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), other, 140, 0), 120);
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 240, 0), 220);
+    store_free(s);
+}
+
+START_TEST(tails_of_one_length_are_told_apart) {
+    take_turns("ann");
+}
+END_TEST
+
+START_TEST(nobodys_tails_of_one_length_are_told_apart) {
+    take_turns("");
+}
+END_TEST
+
+static uint32_t n_opened;
+
+static enum err count_open(void *ctx, const char *path, int *ret_fd, uint64_t *ret_size) {
+    n_opened++;
+    return disk_ops_real.open(ctx, path, ret_fd, ret_size);
+}
+
+START_TEST(a_note_reads_a_block_once_for_all_tails_beside_it) {
+    struct disk_ops disk = disk_ops_real;
+    disk.open = count_open;
+    struct store *s = rig_open_with(64 * MB, &disk);
+    static int32_t other[256];
+    for (uint32_t i = 0; i < 20; i++) {
+        rig_tokens(other, 256, 2 + i, 0);
+        say(s, "", other, 100 + i);
+    }
+    n_opened = 0;
+    say(s, "", tokens, 300);
+    ck_assert_uint_eq(n_opened, 1);
+    store_free(s);
+}
+END_TEST
+
 /* ---- turns that were interrupted ---- */
 
 /* A turn's end, or where it was interrupted: n tokens, of which n_prompt are the prompt's. */
@@ -208,6 +255,9 @@ int main(void) {
     const TTest *const tests[] = {superseded_tails_are_deleted_but_for_the_nearest,
                                   a_tail_that_others_need_stays,
                                   nobodys_tails_are_cleaned_up_alike,
+                                  tails_of_one_length_are_told_apart,
+                                  nobodys_tails_of_one_length_are_told_apart,
+                                  a_note_reads_a_block_once_for_all_tails_beside_it,
                                   an_interrupted_turn_leaves_what_was_there_before_it,
                                   nobodys_interrupted_turn_does_so_as_well,
                                   a_turn_that_was_parked_keeps_its_prompts_end,
