@@ -85,13 +85,14 @@ struct store_note {
     const char *model, *agent;
     struct block_name leaf;
     uint32_t n_tokens; /* of all of it */
-    uint32_t n_prompt; /* of these, the turn's prompt: who asks again starts before its end. 0: not known */
+    uint32_t n_prompt; /* the turn's whole prompt: who asks again starts before its end. 0: not known */
     bool interrupted;  /* the turn did not come to its end: what was stored before it may be wanted as well */
     bool pinned_model;
 };
 /* Replaces the chain it grew from, else takes a place among the agent's CHAINS_PER_AGENT_MAX (oldest goes). Of this agent's tails
  * inside the chain those that end within the answer are deleted, unless a chain ends there or they branch; of those before it the
- * nearest stays (the prompt's end, for a retry), and of an interrupted turn the nearest TAILS_BEFORE_INTERRUPTED.
+ * nearest stays (the prompt's end, for a retry), and of an interrupted turn the nearest TAILS_BEFORE_INTERRUPTED (where it
+ * was interrupted before while its prompt was read is not counted, and goes).
  * agent "" has no chains; its tails are cleaned up alike. Durable when it returns OK, but for a loss of power.
  * ERR_NOT_FOUND (leaf is not stored), ERR_INVALID, ERR_NOMEM, ERR_IO, ERR_DISK_FULL (noted in memory only). */
 enum err store_agent_note(struct store *s, const struct store_note *note) NODISCARD;

@@ -7,6 +7,8 @@
  *   BEFORE    a tail is of use only to who has all of its tokens: after a turn that was interrupted (parked, cancelled) in its answer
  *             its own tails are none to another question. So such a turn deletes those within its answer and leaves what was there
  *             before it, the nearest TAILS_BEFORE_INTERRUPTED; the next one that comes to its end deletes them.
+ *   IN PROMPT Where a turn was interrupted while its prompt was read is of use only until it has been read further: such tails are
+ *             deleted, not counted, or a few swaps push out the end of the turn before.
  *   RETREAT   a leaf that is evicted hands its chains to its parent; a chain without blocks is gone, and so is an agent
  *             without chains. */
 #include "store/store_private.h"
@@ -259,30 +261,36 @@ static enum err chain_grow(struct store *s, struct store_agent *a, struct store_
     return ERR_OK;
 }
 
-/* The longest tail beside n of this owner that ends before `end`, and that nothing needs but a retry. */
-static struct store_node *longest_tail(struct store_node *n, uint64_t owner, uint32_t end) {
+/* The longest tail beside n of this owner that ends before `end`, that nothing needs but a retry, and with which `tokens`
+ * begin (NULL: whatever it holds). */
+static struct store_node *longest_tail(const struct store_node *n, uint64_t owner, const int32_t *tokens,
+                                       uint32_t end) {
     struct store_node *longest = NULL;
     LIST_EACH(&n->parent->tails, struct store_node, sibling, t) {
         if (t == n || t->owner != owner || t->chains.count > 0 || (t->flags & STORE_FLAG_BRANCH)) continue;
-        if (store_node_end(t) < end && (!longest || t->n_tokens > longest->n_tokens)) longest = t;
+        if (store_node_end(t) >= end || (longest && t->n_tokens <= longest->n_tokens)) continue;
+        if (!tokens || memcmp(tokens, t->tokens, sizeof tokens[0] * t->n_tokens) == 0) longest = t;
     }
     return longest;
 }
 
-/* TAILS, BEFORE. Errors leave a tail behind, no more: the next note or the budget takes it. */
+/* TAILS, BEFORE, IN PROMPT. Errors leave a tail behind, no more: the next note or the budget takes it. */
 static void clean_tails(struct store *s, struct store_node *leaf, const struct store_note *note) {
     uint64_t owner = store_owner_of(note->agent);
     uint32_t answer = note->n_prompt > 0 ? note->n_prompt : note->n_tokens;
     uint32_t keep = note->interrupted ? TAILS_BEFORE_INTERRUPTED : 1;
     for (struct store_node *n = leaf; n->parent; n = n->parent) {
+        int32_t tokens[BLOCK_TOKENS];
         uint32_t end = store_node_end(n);
-        for (struct store_node *t; (t = longest_tail(n, owner, end)) != NULL;) {
+        if (!longest_tail(n, owner, NULL, end) || !node_tokens(s, n, tokens)) continue;
+        for (struct store_node *t; (t = longest_tail(n, owner, tokens, end)) != NULL;) {
             end = store_node_end(t);
-            if (!begins_with(s, n, t)) continue;
-            if (end < answer && keep > 0)
+            if (end < answer && keep > 0 && t->tail != STORE_TAIL_IN_PROMPT) {
+                t->tail = STORE_TAIL_KNOWN;
                 keep--;
-            else
+            } else {
                 store_remove_block(s, t, NULL, NULL);
+            }
         }
     }
 }
@@ -308,6 +316,13 @@ static enum err note_chain(struct store *s, struct store_agent *a, struct store_
     return err;
 }
 
+/* IN PROMPT. A tail that was there before stays what it was: a turn may go on from it and be interrupted before it has read
+ * anything. So does the prompt's end, which is one token before it (a retry starts there). */
+static void note_tail(struct store_node *n, const struct store_note *note) {
+    bool in_prompt = note->interrupted && note->n_tokens + 1 < note->n_prompt;
+    n->tail = in_prompt && n->tail != STORE_TAIL_KNOWN ? STORE_TAIL_IN_PROMPT : STORE_TAIL_KNOWN;
+}
+
 enum err store_agent_note(struct store *s, const struct store_note *note) {
     if (s->load) return ERR_IO;
     if (strlen(note->agent) > AGENT_ID_BYTES_MAX || strlen(note->model) > MODEL_ID_BYTES_MAX)
@@ -329,6 +344,7 @@ enum err store_agent_note(struct store *s, const struct store_note *note) {
         if (err) return err;
     }
     enum err err = news || uncommitted || s->models_dirty ? store_flush_rows(s, false) : ERR_OK;
+    if (!err) note_tail(n, note);
     if (!err) store_map_use(&s->map, n, store_now_s());
     if (!err && (news || uncommitted)) clean_tails(s, n, note);
     return err;

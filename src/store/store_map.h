@@ -15,6 +15,13 @@
 
 struct store_model;
 
+/* What a note finds a tail to be (store_agents); in memory only. */
+enum store_tail {
+    STORE_TAIL_KNOWN,    /* where a turn ended, or its prompt; or it was there at the start */
+    STORE_TAIL_NEW,      /* stored, no note has seen it */
+    STORE_TAIL_IN_PROMPT /* where a turn was interrupted while its prompt was read */
+};
+
 struct store_node {
     struct hash128 name, parent_name;
     struct store_model *model;
@@ -34,6 +41,7 @@ struct store_node {
     uint64_t owner;           /* hash64 of the agent that stored it first, 0 for nobody */
     int32_t *tokens;          /* tails: owned */
     uint8_t flags;
+    enum store_tail tail;
     uint8_t uses;                     /* turns that ended here or below: store_map_use(); 0: none yet */
     uint8_t leaf_class, window_class; /* of the lists it is in */
     bool row_stale;                   /* the database's row lacks more than the last use */

@@ -110,26 +110,11 @@ enum err store_remove_block(struct store *s, struct store_node *n, uint64_t *ret
 
 /* ---- eviction ---- */
 
-static uint64_t mark_node(struct store_node *n, uint64_t round) {
-    bool counts = n->kept_at != round && !n->model->pinned; /* of a pinned model all is counted already */
-    n->kept_at = round;
-    return counts ? store_node_disk_bytes(n) : 0;
-}
-
 static uint64_t mark_path(struct store_node *leaf, uint64_t round) {
     uint64_t bytes = 0;
-    for (struct store_node *n = leaf; n && !store_node_is_root(n) && n->kept_at != round; n = n->parent)
-        bytes += mark_node(n, round);
-    return bytes;
-}
-
-/* An agent's own tails beside its chain: where a retry starts, or who does not go on from a turn that was interrupted. */
-static uint64_t mark_tails(struct store_node *leaf, uint64_t owner, uint64_t round) {
-    uint64_t bytes = 0;
-    for (struct store_node *n = leaf; n->parent; n = n->parent) {
-        LIST_EACH(&n->parent->tails, struct store_node, sibling, t) {
-            if (t->owner == owner) bytes += mark_node(t, round);
-        }
+    for (struct store_node *n = leaf; n && !store_node_is_root(n) && n->kept_at != round; n = n->parent) {
+        n->kept_at = round;
+        if (!n->model->pinned) bytes += store_node_disk_bytes(n);
     }
     return bytes;
 }
@@ -143,9 +128,7 @@ static uint64_t mark_kept(struct store *s, struct store_node *guard, uint64_t *r
         if (m->pinned) *ret_bytes += m->bytes;
     }
     LIST_EACH(&s->agents_pinned, struct store_agent, pinned, a) {
-        for (uint32_t i = 0; i < a->n_chains; i++)
-            *ret_bytes +=
-                mark_path(a->chains[i]->leaf, round) + mark_tails(a->chains[i]->leaf, a->hash, round);
+        for (uint32_t i = 0; i < a->n_chains; i++) *ret_bytes += mark_path(a->chains[i]->leaf, round);
     }
     if (guard) *ret_bytes += mark_path(guard, round);
     return round;
@@ -347,6 +330,7 @@ static enum err put_base(struct store *s, const struct store_block *b, struct st
     n->first_pos = b->first_pos;
     bool tail = b->n_tokens < BLOCK_TOKENS;
     if (tail && b->branch) n->flags |= STORE_FLAG_BRANCH;
+    if (tail) n->tail = STORE_TAIL_NEW;
     n->owner = store_owner_of(b->agent);
     uint64_t size = 0;
     enum err err = write_part(s, b, n, STORE_PART_BASE, &size);

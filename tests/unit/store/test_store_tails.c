@@ -70,6 +70,53 @@ START_TEST(nobodys_tails_are_cleaned_up_alike) {
 }
 END_TEST
 
+/* Two conversations with tails of the same lengths. */
+static void take_turns(const char *who) {
+    struct store *s = rig_open();
+    static int32_t other[256];
+    rig_tokens(other, 256, 2, 0);
+    for (uint32_t n = 100; n <= 140; n += 20) say(s, who, other, n);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2); /* 120, 140 */
+    for (uint32_t n = 100; n <= 240; n += 20) say(s, who, tokens, n);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2 + 2); /* and 220, 240 */
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), other, 140, 0), 120);
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 240, 0), 220);
+    store_free(s);
+}
+
+START_TEST(tails_of_one_length_are_told_apart) {
+    take_turns("ann");
+}
+END_TEST
+
+START_TEST(nobodys_tails_of_one_length_are_told_apart) {
+    take_turns("");
+}
+END_TEST
+
+static uint32_t n_opened;
+
+static enum err count_open(void *ctx, const char *path, int *ret_fd, uint64_t *ret_size) {
+    n_opened++;
+    return disk_ops_real.open(ctx, path, ret_fd, ret_size);
+}
+
+START_TEST(a_note_reads_a_block_once_for_all_tails_beside_it) {
+    struct disk_ops disk = disk_ops_real;
+    disk.open = count_open;
+    struct store *s = rig_open_with(64 * MB, &disk);
+    static int32_t other[256];
+    for (uint32_t i = 0; i < 20; i++) {
+        rig_tokens(other, 256, 2 + i, 0);
+        say(s, "", other, 100 + i);
+    }
+    n_opened = 0;
+    say(s, "", tokens, 300);
+    ck_assert_uint_eq(n_opened, 1);
+    store_free(s);
+}
+END_TEST
+
 /* ---- turns that were interrupted ---- */
 
 /* A turn's end, or where it was interrupted: n tokens, of which n_prompt are the prompt's. */
@@ -155,27 +202,51 @@ START_TEST(who_never_waits_for_an_answers_end_has_few_tails) {
 }
 END_TEST
 
-START_TEST(the_tails_beside_a_pinned_chain_stay) {
-    struct store *s = rig_open_with(MB + MB / 2, NULL);
-    static int32_t t[1100];
-    prompt(s, "ann", 580);
-    turn(s, "ann", 580, 600, false);
-    prompt(s, "ann", 650);
-    turn(s, "ann", 650, 690, true);
-    ck_assert_int_eq(store_agent_pin(s, "", "ann", true), ERR_OK);
-    for (uint32_t i = 0; i < 120; i++) {
-        rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+static void park_in_prompt(const char *who) {
+    struct store *s = rig_open();
+    prompt(s, who, 580);
+    turn(s, who, 580, 600, false);
+    turn(s, who, 4000, 579, true); /* at once: these stay the ends of the prompt and the turn before */
+    turn(s, who, 4000, 600, true);
+    for (uint32_t n = 1000; n <= 2500; n += 300) {
+        turn(s, who, 4000, n, true);
+        ck_assert_uint_eq(cached_at(s, 600, 64), 600);
+        ck_assert_uint_eq(cached_at(s, 579, 64), 579);
+        ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 4000, 64), n);
+        ck_assert_uint_eq(rig_files(rig_dir, ".kv"), n / 256 + 3); /* 579, 600 and n */
     }
+    prompt(s, who, 4000);
+    turn(s, who, 4000, 3999, true);
+    turn(s, who, 4000, 4100, true);
     ck_assert_uint_eq(cached_at(s, 600, 64), 600);
-    ck_assert_uint_eq(cached_at(s, 649, 64), 649);
-    ck_assert_uint_eq(cached_at(s, 690, 64), 690);
-    ck_assert_int_eq(store_agent_pin(s, "", "ann", false), ERR_OK);
-    for (uint32_t i = 120; i < 360; i++) {
-        rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+    turn(s, who, 4000, 4200, false);
+    ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 4000, 64), 3999);
+    ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 4200 / 256 + 2); /* 3999 and 4200 */
+    store_free(s);
+}
+
+START_TEST(parks_while_a_prompt_is_read_leave_the_end_of_the_turn_before) {
+    park_in_prompt("ann");
+}
+END_TEST
+
+START_TEST(nobodys_parks_do_so_as_well) {
+    park_in_prompt("");
+}
+END_TEST
+
+START_TEST(a_pinned_agents_prompts_never_fill_the_store) {
+    struct store *s = rig_open_with(MB + MB / 2, NULL);
+    static int32_t t[300];
+    say(s, "ann", tokens, 600);
+    ck_assert_int_eq(store_agent_pin(s, "", "ann", true), ERR_OK);
+    for (uint32_t i = 0; i < 200; i++) {
+        rig_tokens(t, 300, 1000 + i, 0);
+        say(s, "ann", t, 100);
+        rig_tokens(t, 300, 2000 + i, 0);
+        say(s, "bob", t, 300);
     }
-    ck_assert_uint_eq(cached_at(s, 600, 0), 0);
+    ck_assert_uint_eq(n_chains(s, "ann"), CHAINS_PER_AGENT_MAX);
     store_free(s);
 }
 END_TEST
@@ -184,10 +255,15 @@ int main(void) {
     const TTest *const tests[] = {superseded_tails_are_deleted_but_for_the_nearest,
                                   a_tail_that_others_need_stays,
                                   nobodys_tails_are_cleaned_up_alike,
+                                  tails_of_one_length_are_told_apart,
+                                  nobodys_tails_of_one_length_are_told_apart,
+                                  a_note_reads_a_block_once_for_all_tails_beside_it,
                                   an_interrupted_turn_leaves_what_was_there_before_it,
                                   nobodys_interrupted_turn_does_so_as_well,
                                   a_turn_that_was_parked_keeps_its_prompts_end,
                                   who_never_waits_for_an_answers_end_has_few_tails,
-                                  the_tails_beside_a_pinned_chain_stay};
+                                  parks_while_a_prompt_is_read_leave_the_end_of_the_turn_before,
+                                  nobodys_parks_do_so_as_well,
+                                  a_pinned_agents_prompts_never_fill_the_store};
     return rig_run("store_tails", tests, ARRAY_LEN(tests), set_up, tear_down);
 }
