@@ -52,13 +52,15 @@ struct scan {
     void *ctx;
 };
 
+static void found_clear(struct scan_found *f) {
+    mem_free(f->id);
+    mem_free(f->path);
+    mem_free(f->template_source);
+}
+
 void scan_result_free(struct scan_result *r) {
     if (!r) return;
-    for (uint32_t i = 0; i < r->n_found; i++) {
-        mem_free(r->found[i].id);
-        mem_free(r->found[i].path);
-        mem_free(r->found[i].template_source);
-    }
+    for (uint32_t i = 0; i < r->n_found; i++) found_clear(&r->found[i]);
     mem_free(r->found);
     for (uint32_t i = 0; i < r->n_unread; i++) mem_free(r->unread[i]);
     mem_free(r->unread);
@@ -133,7 +135,8 @@ static enum err file_look(struct scan *s, const char *path, struct scan_found *f
     if (err == ERR_NOMEM) return err;
     if (err) {
         f->err = err;
-        if (err != ERR_NOT_FOUND)
+        f->missing = err == ERR_NOT_FOUND;
+        if (!f->missing)
             snprintf(f->reason, sizeof f->reason, "%s: %s", path, err_text(err));
         else if (is_missing_in_part(path, f->reason, sizeof f->reason))
             f->err = ERR_MODEL_INVALID;
@@ -208,9 +211,36 @@ static const struct scan_section *section_of(const struct scan *s, const char *n
     return NULL;
 }
 
+static enum err template_look(const struct scan *s, struct scan_found *f) {
+    const struct scan_section *section = section_of(s, f->id);
+    bool is_file = section && section->template_name && scan_template_is_file(section->template_name);
+    return is_file ? template_read(section->template_name, f) : ERR_OK;
+}
+
+/* A whole file of this name further on takes the place of a dead link or of parts that lack one. */
+static enum err found_replace(struct scan *s, struct scan_found *f, const char *path) {
+    struct scan_found whole = {.id = mem_strdup(f->id), .path = mem_strdup(path)};
+    enum err err = whole.id && whole.path ? file_look(s, path, &whole) : ERR_NOMEM;
+    bool better = !err && !whole.err;
+    if (better) err = template_look(s, &whole);
+    if (better && !err) {
+        struct scan_found broken = *f;
+        *f = whole;
+        whole = broken;
+    }
+    found_clear(&whole);
+    return err;
+}
+
+/* Sections first, then the folders in their order. A section that has a path means that file and no other. */
 static enum err found_add(struct scan *s, struct scan_result *r, const char *id, const char *path) {
-    for (uint32_t i = 0; i < r->n_found; i++)
-        if (!strcmp(r->found[i].id, id)) return ERR_OK; /* sections first, then the folders in their order */
+    for (uint32_t i = 0; i < r->n_found; i++) {
+        struct scan_found *f = &r->found[i];
+        if (strcmp(f->id, id)) continue;
+        const struct scan_section *section = section_of(s, id);
+        bool fixed = section && section->path;
+        return f->missing && !fixed && strcmp(f->path, path) ? found_replace(s, f, path) : ERR_OK;
+    }
     if (r->n_found >= MODELS_MAX) {
         r->limited = true;
         return ERR_OK;
@@ -222,10 +252,7 @@ static enum err found_add(struct scan *s, struct scan_result *r, const char *id,
     *f = (struct scan_found){.id = mem_strdup(id), .path = mem_strdup(path)};
     if (!f->id || !f->path) return ERR_NOMEM;
     enum err err = file_look(s, path, f);
-    const struct scan_section *section = section_of(s, id);
-    if (!err && section && section->template_name && scan_template_is_file(section->template_name))
-        err = template_read(section->template_name, f);
-    return err;
+    return err ? err : template_look(s, f);
 }
 
 static enum err unread_add(struct scan_result *r, const char *folder) {

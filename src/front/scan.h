@@ -22,6 +22,7 @@ struct scan_found {
     int64_t created_s; /* the file's modification time: what OpenAI's `created` says */
     enum err err; /* OK: info holds. NOMEM: it was not looked at. Else reason says why it can't be loaded */
     char reason[320];
+    bool missing; /* err: it, a part of it or what a link leads to is not there */
     struct gguf_info info;
     char *template_source; /* a section's Jinja file, NULL: none */
 };

@@ -61,6 +61,38 @@ def test_a_part_of_a_whole_model_of_that_name_is_no_news(server, models):
     assert listed(s)["part"]["state"] == "available"
 
 
+# A whole file, and elsewhere a broken copy under its name that is met first.
+
+def test_a_stray_part_hides_no_whole_model(server, models, tmp_path):
+    stray = tmp_path / "first"
+    stray.mkdir()
+    (stray / "b-00002-of-00003.gguf").write_bytes((models / "c.gguf").read_bytes())
+    s = server(models=[stray, models], model="a")
+    assert listed(s)["b"]["state"] == "available"
+    assert s.swap("b")["status"] == "swapped"
+
+
+def test_a_dead_link_hides_no_whole_model(server, models, tmp_path):
+    dead = tmp_path / "first"
+    dead.mkdir()
+    (dead / "b.gguf").symlink_to(tmp_path / "nowhere.gguf")
+    (models / "c-00001-of-00002.gguf").symlink_to(tmp_path / "nowhere.gguf")  # in the same folder
+    s = server(models=[dead, models], model="a")
+    assert (listed(s)["b"]["state"], listed(s)["c"]["state"]) == ("available", "available")
+    (models / "b.gguf").rename(tmp_path / "away")
+    assert "which is not there" in state_becomes(s, "b", "invalid")["reason"]
+    (tmp_path / "away").rename(models / "b.gguf")
+    state_becomes(s, "b", "available")
+
+
+def test_a_section_s_own_path_is_not_replaced(server, models, tmp_path):
+    """Somebody has said which file it is."""
+    gone = tmp_path / "gone.gguf"
+    gone.symlink_to(tmp_path / "nowhere.gguf")
+    s = server(model="a", config=f"[model b]\npath = {gone}\n")
+    assert "which is not there" in listed(s)["b"]["reason"]
+
+
 def test_a_damaged_part_is_named(server, models):
     part = gguf_writer.split(models / "b.gguf", 3)[1]
     part.write_bytes(part.read_bytes()[:-5000])
