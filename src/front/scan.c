@@ -103,15 +103,16 @@ static bool exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
-/* Of a path that can't be found: a link is there that leads nowhere (a disk that is not plugged in), or other parts of the split. */
+/* A link that leads nowhere: a disk that is not plugged in. */
+static bool is_dead_link(const char *path, char *target, size_t target_size) {
+    ssize_t n = exists(path) ? 0 : readlink(path, target, target_size - 1);
+    if (n > 0) target[n] = '\0';
+    return n > 0;
+}
+
+/* Of a path that can't be found: it, or one of its parts, is a dead link, or other parts of the split are there. */
 static bool is_missing_in_part(const char *path, char *reason, size_t reason_size) {
     char target[241]; /* as much of it as a reason has room for */
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n > 0) {
-        target[n] = '\0';
-        snprintf(reason, reason_size, "it is a link to %.240s, which is not there", target);
-        return true;
-    }
     uint32_t n_parts = gguf_parts_count(path, NULL), missing = 0;
     bool some = false;
     for (uint32_t i = 1; i <= n_parts; i++) {
@@ -122,9 +123,16 @@ static bool is_missing_in_part(const char *path, char *reason, size_t reason_siz
             missing = i;
     }
     AUTO(mem_freep) char *first_missing = missing ? gguf_parts_path(path, missing) : NULL;
-    if (!some || !first_missing) return false;
-    snprintf(reason, reason_size, "part %u of %u is missing: %s", missing, n_parts, first_missing);
-    return true;
+    if (!first_missing) return false;
+    bool dead_link = is_dead_link(first_missing, target, sizeof target);
+    if (dead_link && n_parts == 1)
+        snprintf(reason, reason_size, "it is a link to %s, which is not there", target);
+    else if (dead_link)
+        snprintf(reason, reason_size, "part %u of %u is a link to %s, which is not there", missing, n_parts,
+                 target);
+    else
+        snprintf(reason, reason_size, "part %u of %u is missing: %s", missing, n_parts, first_missing);
+    return dead_link || some;
 }
 
 static enum err file_look(struct scan *s, const char *path, struct scan_found *f) {

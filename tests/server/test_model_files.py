@@ -148,6 +148,23 @@ def test_a_link_that_leads_nowhere_is_said(server, models, tmp_path):
     assert "which is not there" in state_becomes(s, "b", "invalid")["reason"]
 
 
+def test_parts_behind_links_of_which_one_is_missing(server, models, tmp_path):
+    """What is named is the part that is missing, not a link that is fine; of a link that is not, where it leads."""
+    parts = gguf_writer.split(models / "b.gguf", 3)
+    for i, part in enumerate(parts):
+        part.rename(tmp_path / f"hash-{i}")
+        part.symlink_to(tmp_path / f"hash-{i}")
+    parts[1].unlink()
+    s = server(model="a")
+    text = listed(s)["b"]["reason"]
+    assert text == f"part 2 of 3 is missing: {parts[1]}", text
+    parts[1].symlink_to(tmp_path / "hash-1")
+    state_becomes(s, "b", "available")
+    (tmp_path / "hash-1").unlink()
+    text = state_becomes(s, "b", "invalid")["reason"]
+    assert text == f"part 2 of 3 is a link to {tmp_path / 'hash-1'}, which is not there", text
+
+
 def test_a_link_in_a_circle(server, models):
     (models / "b.gguf").unlink()
     (models / "b.gguf").symlink_to(models / "b.gguf")
