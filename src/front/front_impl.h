@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/away.h"
 #include "base/json.h"
 #include "base/mailbox.h"
 #include "front/front.h"
@@ -25,7 +26,6 @@
 #include "front/weights_ahead.h"
 
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
-#define AWAY_NS INT64_C(5000000000)          /* rounds of the loop so far apart: the process did not run */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
 #define SCAN_LIMIT_NS INT64_C(10000000000)   /* a look at the disk is waited for that long */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
@@ -141,8 +141,8 @@ struct front {
     _Atomic int readiness;
     _Atomic bool closed; /* nothing is taken any more */
     _Atomic int posting; /* threads that are inside front_post() */
-    int64_t now_ns;      /* of this round of the loop; front.c, AWAY */
-    int64_t away_ns;     /* so much it is behind the clock */
+    struct away away;    /* the control thread's clock */
+    int64_t now_ns;      /* on it, of this round of the loop */
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
     bool scan_running, scan_again;
