@@ -198,7 +198,10 @@ uint64_t front_scan_ticket(struct front *f) {
 }
 
 bool front_scan_is_done(const struct front *f, uint64_t ticket) {
-    if (f->scans_done >= ticket) return true;
+    return f->scans_done >= ticket || front_scan_hangs(f);
+}
+
+bool front_scan_hangs(const struct front *f) {
     return f->scan_running && f->now_ns - f->scan_began_ns >= SCAN_LIMIT_NS;
 }
 
@@ -318,6 +321,7 @@ static void janitor(struct front *f) {
     unsent_retry(f);
     if (f->n_waiting) dispatch_waiting(f);
     query_tick(f);
+    reload_tick(f);
     if (f->now_ns >= f->next_scan_ns && !f->stop) front_scan(f);
     f->schedule = true;
 }
@@ -348,6 +352,7 @@ static void *control_thread(void *arg) {
         wait_for_something(f);
     }
     events_end(f);
+    reload_end(f);
     unsent_flush(f);
     return NULL;
 }
@@ -420,6 +425,7 @@ enum err front_open(struct config *config, const struct front_sink *sink, struct
     list_init(&f->running);
     list_init(&f->queries);
     list_init(&f->swap_waits);
+    list_init(&f->reload_waits);
     list_init(&f->events);
     list_init(&f->unsent);
     atomic_store(&f->readiness, FRONT_LOADING);

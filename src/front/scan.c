@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mailbox.h"
@@ -20,6 +20,11 @@
 #include "model/gguf_parts.h"
 
 #define JOBS_MAX 16
+#define END_LIMIT_NS (2 * NS_PER_S)
+
+/* LEFT BEHIND. A disk that does not answer keeps the thread inside a system call for as long as it likes, and the end of the
+ * process must not wait for it. So scan_free() gives up after a while, and the thread stays, with the scan and all it holds,
+ * until the process ends in a moment. Whatever it hands to others it hands over under the lock, and only while they are there. */
 
 struct scan_section {
     char *name, *path, *template_name;
@@ -33,7 +38,7 @@ struct scan_memory { /* what gguf_info said about one state of one file */
     bool used; /* in this run */
 };
 struct scan_mail {
-    void (*fn)(void *arg); /* NULL: look again */
+    void (*fn)(void *arg), (*done)(void *arg); /* NULL: look again */
     void *arg;
     bool stop;
 };
@@ -48,6 +53,9 @@ struct scan {
     pthread_t thread;
     bool started;
     _Atomic bool asked; /* a look is in the mailbox or under way */
+    _Atomic bool ended;
+    pthread_mutex_t lock;
+    bool left; /* under lock: LEFT BEHIND */
     void (*post)(void *ctx, struct scan_result *result);
     void *ctx;
 };
@@ -334,22 +342,30 @@ enum err scan_run(struct scan *s, struct scan_result **ret) {
 
 static void *scan_thread(void *arg) {
     struct scan *s = arg;
-    for (;;) {
+    for (bool stop = false; !stop;) {
         struct scan_mail *mail = mailbox_take(s->jobs, -1);
         if (!mail) continue;
-        bool stop = mail->stop;
-        if (mail->fn) {
+        stop = mail->stop;
+        struct scan_result *result = NULL;
+        enum err err = ERR_OK;
+        if (mail->fn)
             mail->fn(mail->arg);
+        else if (!stop)
+            err = scan_run(s, &result);
+        must(pthread_mutex_lock(&s->lock) == 0);
+        while (s->left) (void)pause();
+        if (err) log_warn("models.scan", "error=%s", log_q(err_text(err)));
+        if (mail->fn) {
+            mail->done(mail->arg);
         } else if (!stop) {
-            struct scan_result *result = NULL;
-            enum err err = scan_run(s, &result);
-            if (err) log_warn("models.scan", "error=%s", log_q(err_text(err)));
             atomic_store(&s->asked, false); /* before the post: its receiver may ask again at once */
             s->post(s->ctx, result);        /* NULL: this look found nothing out */
         }
+        must(pthread_mutex_unlock(&s->lock) == 0);
         mem_free(mail);
-        if (stop) return NULL;
     }
+    atomic_store(&s->ended, true);
+    return NULL;
 }
 
 enum err scan_start(struct scan *s, void (*post)(void *ctx, struct scan_result *result), void *ctx) {
@@ -375,8 +391,8 @@ bool scan_again(struct scan *s) {
     return false;
 }
 
-enum err scan_job(struct scan *s, void (*fn)(void *arg), void *arg) {
-    return mail_post(s, (struct scan_mail){.fn = fn, .arg = arg});
+enum err scan_job(struct scan *s, void (*fn)(void *arg), void (*done)(void *arg), void *arg) {
+    return mail_post(s, (struct scan_mail){.fn = fn, .done = done, .arg = arg});
 }
 
 /* ---- life ---- */
@@ -415,6 +431,7 @@ enum err scan_open(const struct config *config, struct scan **ret) {
     *ret = NULL;
     struct scan *s = mem_alloc(sizeof *s);
     if (!s) return ERR_NOMEM;
+    must(pthread_mutex_init(&s->lock, NULL) == 0);
     enum err err = mailbox_open(JOBS_MAX, &s->jobs);
     if (!err) err = scan_set_sections(s, config);
     if (!err && config->n_models && !(s->folders = mem_array(config->n_models, sizeof *s->folders)))
@@ -432,17 +449,35 @@ enum err scan_open(const struct config *config, struct scan **ret) {
     return err;
 }
 
+/* False: it is LEFT BEHIND. */
+static bool thread_end(struct scan *s) {
+    struct scan_mail *stop = mem_alloc(sizeof *stop);
+    must(stop); /* 32 bytes at the very end */
+    stop->stop = true;
+    bool posted = false;
+    for (int64_t until_ns = clock_now_ns() + END_LIMIT_NS; !atomic_load(&s->ended);) {
+        if (!posted) posted = mailbox_post(s->jobs, stop) == ERR_OK;
+        if (clock_now_ns() >= until_ns) break;
+        (void)usleep(1000);
+    }
+    if (!posted) mem_free(stop);
+    must(pthread_mutex_lock(&s->lock) == 0);
+    s->left = !atomic_load(&s->ended);
+    bool left = s->left;
+    must(pthread_mutex_unlock(&s->lock) == 0);
+    must((left ? pthread_detach(s->thread) : pthread_join(s->thread, NULL)) == 0);
+    return !left;
+}
+
 void scan_free(struct scan *s) {
     if (!s) return;
-    if (s->started) {
-        struct scan_mail *stop = mem_alloc(sizeof *stop);
-        must(stop); /* 24 bytes at the very end */
-        stop->stop = true;
-        while (mailbox_post(s->jobs, stop)) sched_yield(); /* the thread is taking mail out */
-        pthread_join(s->thread, NULL);
+    if (s->started && !thread_end(s)) {
+        log_warn("models.left", "error=%s", log_q("the look at the models' files does not come back"));
+        return;
     }
     for (void *mail; s->jobs && (mail = mailbox_take(s->jobs, 0));) mem_free(mail);
     mailbox_free(s->jobs);
+    must(pthread_mutex_destroy(&s->lock) == 0);
     sections_clear(s);
     for (uint32_t i = 0; i < s->n_folders; i++) mem_free(s->folders[i]);
     mem_free(s->folders);

@@ -1,10 +1,11 @@
 """Models as people keep them: in parts, behind links, on a disk that comes and goes, replaced while one of them is seated."""
 import os
+import threading
 import time
 
 import gguf_writer
 import pytest
-from fakes import add, assert_warm, seated, wait_until, warm_talk
+from fakes import add, assert_warm, seated, seconds, wait_until, warm_talk
 from hotseat_harness import ApiError
 
 
@@ -227,3 +228,62 @@ def test_a_look_that_hangs_keeps_nobody_from_other_models(server, models, tmp_pa
     state_becomes(s, "c", "invalid")
     template.write_text("{{ messages }}")
     state_becomes(s, "c", "available")
+
+
+def hanging(s, template):
+    """The template is a pipe from now on, and the look at the files has begun to read it. Closing the writer ends that."""
+    template.unlink()
+    os.mkfifo(template)
+
+    def writer():
+        try:
+            return os.open(template, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            return None
+    return wait_until(writer, what="the look at the template")
+
+
+def test_a_look_that_hangs_keeps_no_server_from_ending(server, models, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    writer = hanging(s, template)
+    s.stop(timeout=10)
+    os.close(writer)
+    assert "models.left" in s.log
+
+
+def test_a_reload_that_hangs_keeps_no_server_from_ending(server, tmp_path):
+    s = server(model="a", config="parallel = 2\n")
+    config = s.folder / "hotseat.ini"
+    config.unlink()
+    os.mkfifo(config)
+    got = []
+    reload = threading.Thread(target=lambda: got.append(s.post("/admin/reload")))
+    reload.start()
+    writer = wait_until(lambda: os.open(config, os.O_WRONLY), what="the reload's reading")
+    s.stop(timeout=10)
+    reload.join()
+    os.close(writer)
+    assert got[0].status == 503 and got[0].json()["error"]["code"] == "shutting_down"
+
+
+def test_a_reload_behind_a_look_that_hangs_is_answered(server, models, tmp_path):
+    """It is read on the same thread, and whoever asked is told so: after a while, or at once when it hangs for a while already."""
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    writer = hanging(s, template)
+    began = time.monotonic()
+    first = s.post("/admin/reload")
+    assert first.status == 503 and "could not be read yet" in first.json()["error"]["message"], first.text
+    assert time.monotonic() - began < seconds(15)
+    began = time.monotonic()
+    second = s.post("/admin/reload")
+    assert second.status == 503 and "was not read" in second.json()["error"]["message"], second.text
+    assert time.monotonic() - began < seconds(2)
+    template.unlink()
+    os.close(writer)
+    template.write_text("{{ messages }}")
+    wait_until(lambda: "id=reload ok=1" in s.log, what="the first one, as it was told")
+    wait_until(lambda: s.post("/admin/reload").status == 200, what="a reload")
