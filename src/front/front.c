@@ -198,7 +198,10 @@ uint64_t front_scan_ticket(struct front *f) {
 }
 
 bool front_scan_is_done(const struct front *f, uint64_t ticket) {
-    if (f->scans_done >= ticket) return true;
+    return f->scans_done >= ticket || front_scan_hangs(f);
+}
+
+bool front_scan_hangs(const struct front *f) {
     return f->scan_running && f->now_ns - f->scan_began_ns >= SCAN_LIMIT_NS;
 }
 
@@ -244,17 +247,13 @@ static void take_mail(struct front *f) {
 /* A client leaves after its request was posted, so a request whose cancel is here is here too, or has been: the cancels are
  * taken out first, then every request that is there, and then each finds its own. */
 static void take_requests(struct front *f) {
-    int64_t earliest_ns = f->now_ns - AWAY_NS; /* whatever was here longer has slept with us */
     static uint64_t left[CANCELS_MAX];
     uint32_t n_left = 0;
     for (void *client; n_left < CANCELS_MAX && (client = mailbox_take(f->cancels, 0));)
         left[n_left++] = (uint64_t)(uintptr_t)client;
     struct request *q;
     for (size_t n = mailbox_count(f->requests); n && (q = mailbox_take(f->requests, 0)); n--) {
-        if (q->arrived_ns) {
-            q->arrived_ns -= f->away_ns;
-            if (q->arrived_ns < earliest_ns) q->arrived_ns = earliest_ns;
-        }
+        if (q->arrived_ns) q->arrived_ns = away_time_ns(&f->away, q->arrived_ns);
         log_debug("request", "request=%s verb=%d model=%s", log_q(q->request_id ? q->request_id : ""),
                   (int)q->verb, log_q(q->model ? q->model : ""));
         admin_request(f, q);
@@ -290,18 +289,13 @@ static int64_t next_deadline_ns(const struct front *f) {
     return f->schedule || f->more_from_seat ? f->now_ns : at;
 }
 
-/* AWAY. The janitor's rounds are a quarter of a second apart. One that comes seconds late was not slow: the process did not run, stopped by
- * somebody or frozen with its whole machine, and the seat with it. That time is no hang, no stalled load and no client's wait, or all
- * limits would be over at once on waking: the control thread's clock stands still for it. */
+/* The janitor's rounds are a quarter of a second apart, so seconds that are missing are away.h's: the seat has slept with us. */
 static void look_at_clock(struct front *f) {
-    int64_t now_ns = clock_now_ns() - f->away_ns, gap_ns = now_ns - f->now_ns;
-    if (gap_ns > AWAY_NS) {
-        log_warn("front.away", "ms=%lld", (long long)(gap_ns / NS_PER_MS));
-        metrics_add(f->metrics, METRIC_AWAY, gap_ns);
-        f->away_ns += gap_ns;
-        now_ns -= gap_ns;
-    }
-    f->now_ns = now_ns;
+    int64_t gap_ns = away_look(&f->away, clock_now_ns());
+    f->now_ns = f->away.now_ns;
+    if (!gap_ns) return;
+    log_warn("front.away", "ms=%lld", (long long)(gap_ns / NS_PER_MS));
+    metrics_add(f->metrics, METRIC_AWAY, gap_ns);
 }
 
 static void wait_for_something(struct front *f) {
@@ -317,7 +311,7 @@ static void wait_for_something(struct front *f) {
     if (f->measuring.process && !f->measuring.closed)
         p[n++] =
             (struct pollfd){.fd = channel_fd(seat_process_channel(f->measuring.process)), .events = POLLIN};
-    int64_t left = next_deadline_ns(f) - (clock_now_ns() - f->away_ns);
+    int64_t left = next_deadline_ns(f) - (clock_now_ns() - f->away.gone_ns);
     int ms = left <= 0 ? 0 : left > 3600 * NS_PER_S ? 3600000 : (int)((left + NS_PER_MS - 1) / NS_PER_MS);
     must(poll(p, n, ms) >= 0 || errno == EINTR);
 }
@@ -327,6 +321,7 @@ static void janitor(struct front *f) {
     unsent_retry(f);
     if (f->n_waiting) dispatch_waiting(f);
     query_tick(f);
+    reload_tick(f);
     if (f->now_ns >= f->next_scan_ns && !f->stop) front_scan(f);
     f->schedule = true;
 }
@@ -357,6 +352,7 @@ static void *control_thread(void *arg) {
         wait_for_something(f);
     }
     events_end(f);
+    reload_end(f);
     unsent_flush(f);
     return NULL;
 }
@@ -429,6 +425,7 @@ enum err front_open(struct config *config, const struct front_sink *sink, struct
     list_init(&f->running);
     list_init(&f->queries);
     list_init(&f->swap_waits);
+    list_init(&f->reload_waits);
     list_init(&f->events);
     list_init(&f->unsent);
     atomic_store(&f->readiness, FRONT_LOADING);
@@ -451,7 +448,7 @@ enum err front_open(struct config *config, const struct front_sink *sink, struct
 }
 
 enum err front_start(struct front *f) {
-    f->now_ns = clock_now_ns();
+    look_at_clock(f);
     f->next_scan_ns = f->now_ns + RESCAN_NS;
     enum err err = scan_start(f->scan, post_scanned, f);
     if (err) return err;

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/away.h"
 #include "base/json.h"
 #include "base/mailbox.h"
 #include "front/front.h"
@@ -25,7 +26,6 @@
 #include "front/weights_ahead.h"
 
 #define JANITOR_NS INT64_C(250000000)        /* waiting replies, questions, ends of processes */
-#define AWAY_NS INT64_C(5000000000)          /* rounds of the loop so far apart: the process did not run */
 #define RESCAN_NS INT64_C(3000000000)        /* files come and go */
 #define SCAN_LIMIT_NS INT64_C(10000000000)   /* a look at the disk is waited for that long */
 #define WAITING_FIRST_NS INT64_C(1000000000) /* a client's first sign of life, and then */
@@ -96,6 +96,11 @@ struct swap_wait { /* an admin's swap or offload that waits: for its model's loo
     uint64_t id;      /* the operation it began or joined; 0: none yet */
     bool joined;
 };
+struct reload_wait { /* who asked for the configuration to be read, and is not answered yet */
+    struct list_node node;
+    uint64_t client;
+    int64_t since_ns;
+};
 struct event_client {
     struct list_node node;
     uint64_t client;
@@ -141,8 +146,8 @@ struct front {
     _Atomic int readiness;
     _Atomic bool closed; /* nothing is taken any more */
     _Atomic int posting; /* threads that are inside front_post() */
-    int64_t now_ns;      /* of this round of the loop; front.c, AWAY */
-    int64_t away_ns;     /* so much it is behind the clock */
+    struct away away;    /* the control thread's clock */
+    int64_t now_ns;      /* on it, of this round of the loop */
     int64_t next_janitor_ns, next_scan_ns;
     uint64_t scans_done;
     bool scan_running, scan_again;
@@ -179,7 +184,7 @@ struct front {
     bool more_from_seat; /* whole messages lie in the channel's own buffer, where poll() does not see them */
 
     struct measuring measuring;
-    struct list queries, swap_waits, events;
+    struct list queries, swap_waits, reload_waits, events;
     uint32_t event_percent;
     struct list unsent; /* last replies that found no room: tried again */
 
@@ -206,6 +211,7 @@ void front_scan(struct front *f);            /* looks at the disk soon */
 uint64_t front_scan_ticket(struct front *f); /* asks for a look that begins after now */
 /* True: it has been, or hangs (a disk that does not answer): then what was seen before it counts, for a load has limits of its own. */
 bool front_scan_is_done(const struct front *f, uint64_t ticket);
+bool front_scan_hangs(const struct front *f); /* one is under way for longer than it may */
 
 /* ---- seat.c ---- */
 void seat_ops_init(struct front *f);
@@ -316,6 +322,8 @@ uint32_t models_context(const struct front *f, const struct model *m); /* the lo
 
 /* ---- reload.c, stop.c ---- */
 void reload_begin(struct front *f, uint64_t client);
+void reload_tick(struct front *f); /* ends those that have waited for too long */
+void reload_end(struct front *f);
 void reload_done(struct front *f, struct mail *mail); /* mail stays the caller's */
 void front_settings_from(struct front *f, const struct config *c);
 void stop_begin(struct front *f);

@@ -9,22 +9,54 @@
 #include "front/front_impl.h"
 
 struct reload_job {
-    struct front *front; /* its config (immutable), scan and inbox only: this runs on the scan thread */
-    struct mail *mail;   /* the answer, there from the beginning: somebody waits for it */
+    struct front *front; /* its inbox only, and only when it is read */
+    struct scan *scan;
+    int argc;
+    char **argv;       /* copies: the front's may be gone before the disk answers */
+    struct mail *mail; /* the answer, there from the beginning: somebody waits for it */
 };
+
+static void job_free(struct reload_job *job) {
+    if (!job) return;
+    for (int i = 0; job->argv && i < job->argc; i++) mem_free(job->argv[i]);
+    mem_free(job->argv);
+    mem_free(job->mail);
+    mem_free(job);
+}
+
+static struct reload_job *job_new(struct front *f, uint64_t client) {
+    const struct config *c = f->config;
+    struct reload_job *job = mem_alloc(sizeof *job);
+    if (!job) return NULL;
+    *job = (struct reload_job){.front = f, .scan = f->scan, .argc = c->argc};
+    job->argv = mem_array((size_t)c->argc + 1, sizeof *job->argv);
+    job->mail = mem_alloc(sizeof *job->mail);
+    bool whole = job->argv && job->mail;
+    for (int i = 0; whole && i < c->argc; i++) whole = (job->argv[i] = mem_strdup(c->argv[i])) != NULL;
+    if (!whole) {
+        job_free(job);
+        return NULL;
+    }
+    *job->mail = (struct mail){.kind = MAIL_RELOADED, .client = client};
+    return job;
+}
 
 static void reload_read(void *arg) {
     struct reload_job *job = arg;
-    struct front *f = job->front;
     struct mail *mail = job->mail;
     bool help;
-    enum err err =
-        config_load(f->config->argc, f->config->argv, &mail->config, &help, mail->why, sizeof mail->why);
-    if (!err && mail->config) err = scan_set_sections(f->scan, mail->config);
+    enum err err = config_load(job->argc, job->argv, &mail->config, &help, mail->why, sizeof mail->why);
+    if (!err && mail->config) err = scan_set_sections(job->scan, mail->config);
     if (err && mail->config) {
         config_free(TAKE(mail->config));
         snprintf(mail->why, sizeof mail->why, "%s", err_text(err));
     }
+}
+
+static void reload_is_read(void *arg) {
+    struct reload_job *job = arg;
+    struct mail *mail = TAKE(job->mail);
+    struct front *f = job->front;
     while (mailbox_post(f->inbox, mail)) { /* full: the control thread is taking mail out */
         if (atomic_load(&f->closed)) {
             config_free(mail->config);
@@ -33,18 +65,60 @@ static void reload_read(void *arg) {
         }
         sched_yield();
     }
-    mem_free(job);
+    job_free(job);
 }
 
 void reload_begin(struct front *f, uint64_t client) {
-    struct reload_job *job = mem_alloc(sizeof *job);
-    struct mail *mail = mem_alloc(sizeof *mail);
-    if (mail) *mail = (struct mail){.kind = MAIL_RELOADED, .client = client};
-    if (job) *job = (struct reload_job){.front = f, .mail = mail};
-    if (job && mail && !scan_job(f->scan, reload_read, job)) return;
-    mem_free(job);
-    mem_free(mail);
+    if (client && front_scan_hangs(f)) {
+        (void)front_reply(f, reply_error(client, ERR_NO_SEAT,
+                                         "the configuration was not read: the look at the models' files does "
+                                         "not come back (a disk that does not answer?)"));
+        return;
+    }
+    struct reload_wait *wait = client ? mem_alloc(sizeof *wait) : NULL;
+    struct reload_job *job = !client || wait ? job_new(f, client) : NULL;
+    if (job && !scan_job(f->scan, reload_read, reload_is_read, job)) {
+        if (!wait) return;
+        wait->client = client;
+        wait->since_ns = f->now_ns;
+        list_push_back(&f->reload_waits, &wait->node);
+        return;
+    }
+    job_free(job);
+    mem_free(wait);
     if (client) (void)front_reply(f, reply_error(client, ERR_QUEUE_FULL, "too many reloads at once"));
+}
+
+static void wait_end(struct front *f, struct reload_wait *w) {
+    list_remove(&f->reload_waits, &w->node);
+    mem_free(w);
+}
+
+void reload_tick(struct front *f) {
+    LIST_EACH(&f->reload_waits, struct reload_wait, node, w) {
+        if (f->now_ns - w->since_ns < SCAN_LIMIT_NS && !front_scan_hangs(f)) continue;
+        (void)front_reply(f, reply_error(w->client, ERR_NO_SEAT,
+                                         "the configuration could not be read yet, and will be when the disk "
+                                         "with it, or that with the models, answers"));
+        wait_end(f, w);
+    }
+}
+
+void reload_end(struct front *f) {
+    LIST_EACH(&f->reload_waits, struct reload_wait, node, w) {
+        (void)front_reply(f, reply_error(w->client, ERR_STOPPING, NULL));
+        wait_end(f, w);
+    }
+}
+
+/* False: it was told already that this takes too long. */
+static bool still_waits(struct front *f, uint64_t client) {
+    LIST_EACH(&f->reload_waits, struct reload_wait, node, w) {
+        if (w->client != client) continue;
+        wait_end(f, w);
+        return true;
+    }
+    return false;
 }
 
 void front_settings_from(struct front *f, const struct config *c) {
@@ -87,6 +161,7 @@ static void put_list(struct json_out *w, const char *key, const char *list) {
 }
 
 void reload_done(struct front *f, struct mail *mail) {
+    if (mail->client && !still_waits(f, mail->client)) mail->client = 0;
     if (!mail->config) {
         log_error("reload", "ok=0 why=%s", log_q(mail->why));
         if (mail->client) (void)front_reply(f, reply_error(mail->client, ERR_INVALID, "%s", mail->why));

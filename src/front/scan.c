@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mailbox.h"
@@ -20,6 +20,11 @@
 #include "model/gguf_parts.h"
 
 #define JOBS_MAX 16
+#define END_LIMIT_NS (2 * NS_PER_S)
+
+/* LEFT BEHIND. A disk that does not answer keeps the thread inside a system call for as long as it likes, and the end of the
+ * process must not wait for it. So scan_free() gives up after a while, and the thread stays, with the scan and all it holds,
+ * until the process ends in a moment. Whatever it hands to others it hands over under the lock, and only while they are there. */
 
 struct scan_section {
     char *name, *path, *template_name;
@@ -33,7 +38,7 @@ struct scan_memory { /* what gguf_info said about one state of one file */
     bool used; /* in this run */
 };
 struct scan_mail {
-    void (*fn)(void *arg); /* NULL: look again */
+    void (*fn)(void *arg), (*done)(void *arg); /* NULL: look again */
     void *arg;
     bool stop;
 };
@@ -48,17 +53,22 @@ struct scan {
     pthread_t thread;
     bool started;
     _Atomic bool asked; /* a look is in the mailbox or under way */
+    _Atomic bool ended;
+    pthread_mutex_t lock;
+    bool left; /* under lock: LEFT BEHIND */
     void (*post)(void *ctx, struct scan_result *result);
     void *ctx;
 };
 
+static void found_clear(struct scan_found *f) {
+    mem_free(f->id);
+    mem_free(f->path);
+    mem_free(f->template_source);
+}
+
 void scan_result_free(struct scan_result *r) {
     if (!r) return;
-    for (uint32_t i = 0; i < r->n_found; i++) {
-        mem_free(r->found[i].id);
-        mem_free(r->found[i].path);
-        mem_free(r->found[i].template_source);
-    }
+    for (uint32_t i = 0; i < r->n_found; i++) found_clear(&r->found[i]);
     mem_free(r->found);
     for (uint32_t i = 0; i < r->n_unread; i++) mem_free(r->unread[i]);
     mem_free(r->unread);
@@ -101,15 +111,16 @@ static bool exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
-/* Of a path that can't be found: a link is there that leads nowhere (a disk that is not plugged in), or other parts of the split. */
+/* A link that leads nowhere: a disk that is not plugged in. */
+static bool is_dead_link(const char *path, char *target, size_t target_size) {
+    ssize_t n = exists(path) ? 0 : readlink(path, target, target_size - 1);
+    if (n > 0) target[n] = '\0';
+    return n > 0;
+}
+
+/* Of a path that can't be found: it, or one of its parts, is a dead link, or other parts of the split are there. */
 static bool is_missing_in_part(const char *path, char *reason, size_t reason_size) {
     char target[241]; /* as much of it as a reason has room for */
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n > 0) {
-        target[n] = '\0';
-        snprintf(reason, reason_size, "it is a link to %.240s, which is not there", target);
-        return true;
-    }
     uint32_t n_parts = gguf_parts_count(path, NULL), missing = 0;
     bool some = false;
     for (uint32_t i = 1; i <= n_parts; i++) {
@@ -120,9 +131,16 @@ static bool is_missing_in_part(const char *path, char *reason, size_t reason_siz
             missing = i;
     }
     AUTO(mem_freep) char *first_missing = missing ? gguf_parts_path(path, missing) : NULL;
-    if (!some || !first_missing) return false;
-    snprintf(reason, reason_size, "part %u of %u is missing: %s", missing, n_parts, first_missing);
-    return true;
+    if (!first_missing) return false;
+    bool dead_link = is_dead_link(first_missing, target, sizeof target);
+    if (dead_link && n_parts == 1)
+        snprintf(reason, reason_size, "it is a link to %s, which is not there", target);
+    else if (dead_link)
+        snprintf(reason, reason_size, "part %u of %u is a link to %s, which is not there", missing, n_parts,
+                 target);
+    else
+        snprintf(reason, reason_size, "part %u of %u is missing: %s", missing, n_parts, first_missing);
+    return dead_link || some;
 }
 
 static enum err file_look(struct scan *s, const char *path, struct scan_found *f) {
@@ -133,7 +151,8 @@ static enum err file_look(struct scan *s, const char *path, struct scan_found *f
     if (err == ERR_NOMEM) return err;
     if (err) {
         f->err = err;
-        if (err != ERR_NOT_FOUND)
+        f->missing = err == ERR_NOT_FOUND;
+        if (!f->missing)
             snprintf(f->reason, sizeof f->reason, "%s: %s", path, err_text(err));
         else if (is_missing_in_part(path, f->reason, sizeof f->reason))
             f->err = ERR_MODEL_INVALID;
@@ -208,9 +227,36 @@ static const struct scan_section *section_of(const struct scan *s, const char *n
     return NULL;
 }
 
+static enum err template_look(const struct scan *s, struct scan_found *f) {
+    const struct scan_section *section = section_of(s, f->id);
+    bool is_file = section && section->template_name && scan_template_is_file(section->template_name);
+    return is_file ? template_read(section->template_name, f) : ERR_OK;
+}
+
+/* A whole file of this name further on takes the place of a dead link or of parts that lack one. */
+static enum err found_replace(struct scan *s, struct scan_found *f, const char *path) {
+    struct scan_found whole = {.id = mem_strdup(f->id), .path = mem_strdup(path)};
+    enum err err = whole.id && whole.path ? file_look(s, path, &whole) : ERR_NOMEM;
+    bool better = !err && !whole.err;
+    if (better) err = template_look(s, &whole);
+    if (better && !err) {
+        struct scan_found broken = *f;
+        *f = whole;
+        whole = broken;
+    }
+    found_clear(&whole);
+    return err;
+}
+
+/* Sections first, then the folders in their order. A section that has a path means that file and no other. */
 static enum err found_add(struct scan *s, struct scan_result *r, const char *id, const char *path) {
-    for (uint32_t i = 0; i < r->n_found; i++)
-        if (!strcmp(r->found[i].id, id)) return ERR_OK; /* sections first, then the folders in their order */
+    for (uint32_t i = 0; i < r->n_found; i++) {
+        struct scan_found *f = &r->found[i];
+        if (strcmp(f->id, id)) continue;
+        const struct scan_section *section = section_of(s, id);
+        bool fixed = section && section->path;
+        return f->missing && !fixed && strcmp(f->path, path) ? found_replace(s, f, path) : ERR_OK;
+    }
     if (r->n_found >= MODELS_MAX) {
         r->limited = true;
         return ERR_OK;
@@ -222,10 +268,7 @@ static enum err found_add(struct scan *s, struct scan_result *r, const char *id,
     *f = (struct scan_found){.id = mem_strdup(id), .path = mem_strdup(path)};
     if (!f->id || !f->path) return ERR_NOMEM;
     enum err err = file_look(s, path, f);
-    const struct scan_section *section = section_of(s, id);
-    if (!err && section && section->template_name && scan_template_is_file(section->template_name))
-        err = template_read(section->template_name, f);
-    return err;
+    return err ? err : template_look(s, f);
 }
 
 static enum err unread_add(struct scan_result *r, const char *folder) {
@@ -299,22 +342,30 @@ enum err scan_run(struct scan *s, struct scan_result **ret) {
 
 static void *scan_thread(void *arg) {
     struct scan *s = arg;
-    for (;;) {
+    for (bool stop = false; !stop;) {
         struct scan_mail *mail = mailbox_take(s->jobs, -1);
         if (!mail) continue;
-        bool stop = mail->stop;
-        if (mail->fn) {
+        stop = mail->stop;
+        struct scan_result *result = NULL;
+        enum err err = ERR_OK;
+        if (mail->fn)
             mail->fn(mail->arg);
+        else if (!stop)
+            err = scan_run(s, &result);
+        must(pthread_mutex_lock(&s->lock) == 0);
+        while (s->left) (void)pause();
+        if (err) log_warn("models.scan", "error=%s", log_q(err_text(err)));
+        if (mail->fn) {
+            mail->done(mail->arg);
         } else if (!stop) {
-            struct scan_result *result = NULL;
-            enum err err = scan_run(s, &result);
-            if (err) log_warn("models.scan", "error=%s", log_q(err_text(err)));
             atomic_store(&s->asked, false); /* before the post: its receiver may ask again at once */
             s->post(s->ctx, result);        /* NULL: this look found nothing out */
         }
+        must(pthread_mutex_unlock(&s->lock) == 0);
         mem_free(mail);
-        if (stop) return NULL;
     }
+    atomic_store(&s->ended, true);
+    return NULL;
 }
 
 enum err scan_start(struct scan *s, void (*post)(void *ctx, struct scan_result *result), void *ctx) {
@@ -340,8 +391,8 @@ bool scan_again(struct scan *s) {
     return false;
 }
 
-enum err scan_job(struct scan *s, void (*fn)(void *arg), void *arg) {
-    return mail_post(s, (struct scan_mail){.fn = fn, .arg = arg});
+enum err scan_job(struct scan *s, void (*fn)(void *arg), void (*done)(void *arg), void *arg) {
+    return mail_post(s, (struct scan_mail){.fn = fn, .done = done, .arg = arg});
 }
 
 /* ---- life ---- */
@@ -380,6 +431,7 @@ enum err scan_open(const struct config *config, struct scan **ret) {
     *ret = NULL;
     struct scan *s = mem_alloc(sizeof *s);
     if (!s) return ERR_NOMEM;
+    must(pthread_mutex_init(&s->lock, NULL) == 0);
     enum err err = mailbox_open(JOBS_MAX, &s->jobs);
     if (!err) err = scan_set_sections(s, config);
     if (!err && config->n_models && !(s->folders = mem_array(config->n_models, sizeof *s->folders)))
@@ -397,17 +449,35 @@ enum err scan_open(const struct config *config, struct scan **ret) {
     return err;
 }
 
+/* False: it is LEFT BEHIND. */
+static bool thread_end(struct scan *s) {
+    struct scan_mail *stop = mem_alloc(sizeof *stop);
+    must(stop); /* 32 bytes at the very end */
+    stop->stop = true;
+    bool posted = false;
+    for (int64_t until_ns = clock_now_ns() + END_LIMIT_NS; !atomic_load(&s->ended);) {
+        if (!posted) posted = mailbox_post(s->jobs, stop) == ERR_OK;
+        if (clock_now_ns() >= until_ns) break;
+        (void)usleep(1000);
+    }
+    if (!posted) mem_free(stop);
+    must(pthread_mutex_lock(&s->lock) == 0);
+    s->left = !atomic_load(&s->ended);
+    bool left = s->left;
+    must(pthread_mutex_unlock(&s->lock) == 0);
+    must((left ? pthread_detach(s->thread) : pthread_join(s->thread, NULL)) == 0);
+    return !left;
+}
+
 void scan_free(struct scan *s) {
     if (!s) return;
-    if (s->started) {
-        struct scan_mail *stop = mem_alloc(sizeof *stop);
-        must(stop); /* 24 bytes at the very end */
-        stop->stop = true;
-        while (mailbox_post(s->jobs, stop)) sched_yield(); /* the thread is taking mail out */
-        pthread_join(s->thread, NULL);
+    if (s->started && !thread_end(s)) {
+        log_warn("models.left", "error=%s", log_q("the look at the models' files does not come back"));
+        return;
     }
     for (void *mail; s->jobs && (mail = mailbox_take(s->jobs, 0));) mem_free(mail);
     mailbox_free(s->jobs);
+    must(pthread_mutex_destroy(&s->lock) == 0);
     sections_clear(s);
     for (uint32_t i = 0; i < s->n_folders; i++) mem_free(s->folders[i]);
     mem_free(s->folders);

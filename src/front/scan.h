@@ -22,6 +22,7 @@ struct scan_found {
     int64_t created_s; /* the file's modification time: what OpenAI's `created` says */
     enum err err; /* OK: info holds. NOMEM: it was not looked at. Else reason says why it can't be loaded */
     char reason[320];
+    bool missing; /* err: it, a part of it or what a link leads to is not there */
     struct gguf_info info;
     char *template_source; /* a section's Jinja file, NULL: none */
 };
@@ -37,13 +38,16 @@ void scan_result_free(struct scan_result *r);
 struct scan;
 /* config is borrowed by scan_run() only; sections are copied by scan_set_sections(). */
 enum err scan_open(const struct config *config, struct scan **ret) NODISCARD;
-void scan_free(struct scan *s); /* ends and joins the thread */
+/* Ends and joins the thread, and waits for a look that is under way, up to two seconds: after that both stay until the process
+ * ends, and nothing is posted or done any more. */
+void scan_free(struct scan *s);
 enum err scan_run(struct scan *s, struct scan_result **ret) NODISCARD;
 enum err scan_start(struct scan *s, void (*post)(void *ctx, struct scan_result *result), void *ctx) NODISCARD;
 bool scan_again(
     struct scan *s); /* true: a look was asked for, a result (or NULL) will be posted; false: ask later */
-/* Runs fn(arg) on the scan thread, after what was asked before. ERR_QUEUE_FULL. */
-enum err scan_job(struct scan *s, void (*fn)(void *arg), void *arg) NODISCARD;
+/* Runs fn(arg) on the scan thread, after what was asked before, and then done(arg). fn may block on the disk, and so must use
+ * nothing of whoever calls scan_free(); done may, and is left out once that has given up. ERR_QUEUE_FULL. */
+enum err scan_job(struct scan *s, void (*fn)(void *arg), void (*done)(void *arg), void *arg) NODISCARD;
 /* New [model] sections, on the scan thread (from a scan_job) or before scan_start(). */
 enum err scan_set_sections(struct scan *s, const struct config *config) NODISCARD;
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/away.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -40,6 +41,7 @@ struct net {
     uint32_t connections;
     uint64_t bodies_bytes; /* of all exchanges; at most BODIES_BYTES_MAX */
     int64_t tick_ns;
+    struct away away;
     _Atomic int64_t quit_at_ns; /* 0: not asked to */
     bool listening;
 };
@@ -531,6 +533,14 @@ static void end_idle(struct net *n, int64_t now_ns) {
     }
 }
 
+/* While the process did not run, whatever a client sent has waited in its socket: that nobody read it was not its slowness. */
+static void excuse_all(struct net *n, int64_t gap_ns, int64_t now_ns) {
+    LIST_EACH(&n->exchanges, struct exchange, node, ex) {
+        ex->began_ns = ex->began_ns + gap_ns < now_ns ? ex->began_ns + gap_ns : now_ns;
+        ex->progress_ns = ex->progress_ns + gap_ns < now_ns ? ex->progress_ns + gap_ns : now_ns;
+    }
+}
+
 static int next_timeout_ms(struct net *n, int64_t now_ns) {
     MHD_UNSIGNED_LONG_LONG library_ms = 0;
     int64_t ms = (n->tick_ns - now_ns) / NS_PER_MS + 1;
@@ -551,6 +561,8 @@ static void turn(struct net *n, bool may_wait) {
     }
     h->wake(h->ctx);
     int64_t now_ns = clock_now_ns();
+    int64_t gap_ns = away_look(&n->away, now_ns);
+    if (gap_ns) excuse_all(n, gap_ns, now_ns);
     if (now_ns >= n->tick_ns) {
         n->tick_ns = now_ns + TICK_MS * NS_PER_MS;
         end_idle(n, now_ns);

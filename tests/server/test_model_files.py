@@ -1,10 +1,11 @@
 """Models as people keep them: in parts, behind links, on a disk that comes and goes, replaced while one of them is seated."""
 import os
+import threading
 import time
 
 import gguf_writer
 import pytest
-from fakes import add, assert_warm, seated, wait_until, warm_talk
+from fakes import add, assert_warm, seated, seconds, wait_until, warm_talk
 from hotseat_harness import ApiError
 
 
@@ -61,6 +62,38 @@ def test_a_part_of_a_whole_model_of_that_name_is_no_news(server, models):
     assert listed(s)["part"]["state"] == "available"
 
 
+# A whole file, and elsewhere a broken copy under its name that is met first.
+
+def test_a_stray_part_hides_no_whole_model(server, models, tmp_path):
+    stray = tmp_path / "first"
+    stray.mkdir()
+    (stray / "b-00002-of-00003.gguf").write_bytes((models / "c.gguf").read_bytes())
+    s = server(models=[stray, models], model="a")
+    assert listed(s)["b"]["state"] == "available"
+    assert s.swap("b")["status"] == "swapped"
+
+
+def test_a_dead_link_hides_no_whole_model(server, models, tmp_path):
+    dead = tmp_path / "first"
+    dead.mkdir()
+    (dead / "b.gguf").symlink_to(tmp_path / "nowhere.gguf")
+    (models / "c-00001-of-00002.gguf").symlink_to(tmp_path / "nowhere.gguf")  # in the same folder
+    s = server(models=[dead, models], model="a")
+    assert (listed(s)["b"]["state"], listed(s)["c"]["state"]) == ("available", "available")
+    (models / "b.gguf").rename(tmp_path / "away")
+    assert "which is not there" in state_becomes(s, "b", "invalid")["reason"]
+    (tmp_path / "away").rename(models / "b.gguf")
+    state_becomes(s, "b", "available")
+
+
+def test_a_section_s_own_path_is_not_replaced(server, models, tmp_path):
+    """Somebody has said which file it is."""
+    gone = tmp_path / "gone.gguf"
+    gone.symlink_to(tmp_path / "nowhere.gguf")
+    s = server(model="a", config=f"[model b]\npath = {gone}\n")
+    assert "which is not there" in listed(s)["b"]["reason"]
+
+
 def test_a_damaged_part_is_named(server, models):
     part = gguf_writer.split(models / "b.gguf", 3)[1]
     part.write_bytes(part.read_bytes()[:-5000])
@@ -114,6 +147,23 @@ def test_a_link_that_leads_nowhere_is_said(server, models, tmp_path):
     assert_warm(talk)
     s.swap("a")
     assert "which is not there" in state_becomes(s, "b", "invalid")["reason"]
+
+
+def test_parts_behind_links_of_which_one_is_missing(server, models, tmp_path):
+    """What is named is the part that is missing, not a link that is fine; of a link that is not, where it leads."""
+    parts = gguf_writer.split(models / "b.gguf", 3)
+    for i, part in enumerate(parts):
+        part.rename(tmp_path / f"hash-{i}")
+        part.symlink_to(tmp_path / f"hash-{i}")
+    parts[1].unlink()
+    s = server(model="a")
+    text = listed(s)["b"]["reason"]
+    assert text == f"part 2 of 3 is missing: {parts[1]}", text
+    parts[1].symlink_to(tmp_path / "hash-1")
+    state_becomes(s, "b", "available")
+    (tmp_path / "hash-1").unlink()
+    text = state_becomes(s, "b", "invalid")["reason"]
+    assert text == f"part 2 of 3 is a link to {tmp_path / 'hash-1'}, which is not there", text
 
 
 def test_a_link_in_a_circle(server, models):
@@ -178,3 +228,62 @@ def test_a_look_that_hangs_keeps_nobody_from_other_models(server, models, tmp_pa
     state_becomes(s, "c", "invalid")
     template.write_text("{{ messages }}")
     state_becomes(s, "c", "available")
+
+
+def hanging(s, template):
+    """The template is a pipe from now on, and the look at the files has begun to read it. Closing the writer ends that."""
+    template.unlink()
+    os.mkfifo(template)
+
+    def writer():
+        try:
+            return os.open(template, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            return None
+    return wait_until(writer, what="the look at the template")
+
+
+def test_a_look_that_hangs_keeps_no_server_from_ending(server, models, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    writer = hanging(s, template)
+    s.stop(timeout=10)
+    os.close(writer)
+    assert "models.left" in s.log
+
+
+def test_a_reload_that_hangs_keeps_no_server_from_ending(server, tmp_path):
+    s = server(model="a", config="parallel = 2\n")
+    config = s.folder / "hotseat.ini"
+    config.unlink()
+    os.mkfifo(config)
+    got = []
+    reload = threading.Thread(target=lambda: got.append(s.post("/admin/reload")))
+    reload.start()
+    writer = wait_until(lambda: os.open(config, os.O_WRONLY), what="the reload's reading")
+    s.stop(timeout=10)
+    reload.join()
+    os.close(writer)
+    assert got[0].status == 503 and got[0].json()["error"]["code"] == "shutting_down"
+
+
+def test_a_reload_behind_a_look_that_hangs_is_answered(server, models, tmp_path):
+    """It is read on the same thread, and whoever asked is told so: after a while, or at once when it hangs for a while already."""
+    template = tmp_path / "t.jinja"
+    template.write_text("{{ messages }}")
+    s = server(model="a", config=f"[model c]\ntemplate = {template}\n")
+    writer = hanging(s, template)
+    began = time.monotonic()
+    first = s.post("/admin/reload")
+    assert first.status == 503 and "could not be read yet" in first.json()["error"]["message"], first.text
+    assert time.monotonic() - began < seconds(15)
+    began = time.monotonic()
+    second = s.post("/admin/reload")
+    assert second.status == 503 and "was not read" in second.json()["error"]["message"], second.text
+    assert time.monotonic() - began < seconds(2)
+    template.unlink()
+    os.close(writer)
+    template.write_text("{{ messages }}")
+    wait_until(lambda: "id=reload ok=1" in s.log, what="the first one, as it was told")
+    wait_until(lambda: s.post("/admin/reload").status == 200, what="a reload")

@@ -1,12 +1,14 @@
 /* Models on the disk: what is found, what comes and goes, under which names. */
 #include "front/registry.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "../check_run.h"
 #include "../gguf_tiny.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "tmp_folder.h"
@@ -54,12 +56,9 @@ static void look(void) {
     scan_result_free(found);
 }
 
-static void setup(const char *sections) {
+static void open_with(const char *sections) {
     char why[256], a[160], b[160];
     bool help;
-    log_open(LOG_ERROR, "test");
-    snprintf(folder, sizeof folder, "/tmp/hotseat-registry-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
     put_text("x.ini", sections);
     snprintf(a, sizeof a, "--models=%s", folder);
     snprintf(b, sizeof b, "--config=%s/x.ini", folder);
@@ -69,6 +68,13 @@ static void setup(const char *sections) {
     ck_assert_int_eq(registry_open(config, on_change, NULL, &registry), ERR_OK);
     changes = 0;
     used = false;
+}
+
+static void setup(const char *sections) {
+    log_open(LOG_ERROR, "test");
+    snprintf(folder, sizeof folder, "/tmp/hotseat-registry-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    open_with(sections);
 }
 
 static void teardown(void) {
@@ -387,6 +393,34 @@ START_TEST(the_scan_thread_looks_when_asked) {
 }
 END_TEST
 
+/* A template's disk does not answer, and does so only after the scan was given up. */
+START_TEST(a_look_that_hangs_is_left_behind_and_says_nothing_more) {
+    char text[160];
+    setup("");
+    scan_free(scan);
+    registry_free(registry);
+    config_free(config);
+    snprintf(text, sizeof text, "[model a]\ntemplate = %s/t.jinja\n", folder);
+    open_with(text);
+    put("a.gguf", 1);
+    ck_assert_int_eq(mkfifo(in_folder("t.jinja"), 0600), 0);
+    ck_assert_int_eq(scan_start(scan, posted, NULL), ERR_OK);
+    got = NULL;
+    ck_assert(scan_again(scan));
+    int writer = -1; /* opens as soon as somebody reads */
+    while (writer < 0) writer = open(in_folder("t.jinja"), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    int64_t began_ns = clock_now_ns();
+    scan_free(scan);
+    ck_assert_int_lt(clock_now_ns() - began_ns, 5 * NS_PER_S);
+    close(writer);
+    usleep(300000);
+    ck_assert_ptr_null(got);
+    registry_free(registry);
+    config_free(config);
+    tmp_folder_remove(folder);
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {files_become_models,
                                   files_come_and_go,
@@ -400,6 +434,7 @@ int main(void) {
                                   template_that_comes_later,
                                   folder_that_can_not_be_read_is_not_empty,
                                   states_follow_the_table,
-                                  the_scan_thread_looks_when_asked};
+                                  the_scan_thread_looks_when_asked,
+                                  a_look_that_hangs_is_left_behind_and_says_nothing_more};
     return CHECK_RUN("registry", tests);
 }

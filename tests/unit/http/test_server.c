@@ -1,6 +1,10 @@
 /* The whole http room over real sockets: streaming, leaving, slowness, limits, protocol errors, stopping. */
 #include "scripted.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
 #define CHAT "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define CHAT_STREAM                                                                                          \
     "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true,"                                \
@@ -548,6 +552,41 @@ START_TEST(a_body_that_stops_half_way) {
 }
 END_TEST
 
+/* The process stands still for longer than a body may, and meanwhile the rest of it comes. */
+START_TEST(time_in_which_nothing_ran_is_nobodys_slowness) {
+    struct script own = {0};
+    struct heard h = {0};
+    script_open(&own);
+    net_idle_limit(own.server->net, 2 * NS_PER_S);
+    script_start(&own);
+    int fd = dial(&own);
+    says(fd,
+         "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 45\r\n\r\n{\"messages\"");
+    ck_assert(!hear(fd, &h, "HTTP", 300));
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (!child) { /* nothing but system calls: the other threads' locks are not ours */
+        static const char rest[] = ":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+        pid_t parent = getppid();
+        (void)kill(parent, SIGSTOP);
+        (void)nanosleep(&(struct timespec){.tv_sec = 6}, NULL);
+        (void)send(fd, rest, sizeof rest - 1, MSG_NOSIGNAL);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 100 * NS_PER_MS}, NULL);
+        (void)kill(parent, SIGCONT);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+    struct request *r = script_request(&own, 0);
+    script_done(&own, r->client);
+    ck_assert(hear(fd, &h, "\"decode_tokens\":", 3000));
+    hush(&h);
+    close(fd);
+    server_stop(own.server, NS_PER_S);
+    server_free(own.server);
+    request_free(r);
+}
+END_TEST
+
 START_TEST(a_taken_port_is_named) {
     struct config config = {.host = script.config.host, .port = server_port(script.server)};
     struct server *second = NULL;
@@ -591,6 +630,7 @@ int main(void) {
     tcase_add_test(t, keys_are_needed_where_others_can_call);
     tcase_add_test(t, stopping_ends_what_waits);
     tcase_add_test(t, a_body_that_stops_half_way);
+    tcase_add_test(t, time_in_which_nothing_ran_is_nobodys_slowness);
     tcase_add_test(t, a_taken_port_is_named);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
