@@ -118,6 +118,7 @@ struct measuring { /* one model at a time */
     struct measure_size size;       /* what it was asked about last */
     struct admission_measure first; /* once it is asked again, about the pool that the first answer allows */
     uint64_t op;
+    int64_t asked_ns; /* this question */
     int64_t deadline_ns;
 };
 

@@ -11,7 +11,8 @@
 #include "front/front_impl.h"
 
 #define RETRY_MEMORY_S 10
-#define END_LIMIT_NS NS_PER_S /* from its closed socket to its status */
+#define SHARED_LIMIT_NS (15 * NS_PER_S) /* for an answer, once another model waits to be measured */
+#define END_LIMIT_NS NS_PER_S           /* from its closed socket to its status */
 
 /* ---- does it fit ---- */
 
@@ -73,6 +74,7 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
 static void measure_ask(struct front *f) {
     struct measuring *g = &f->measuring;
     g->op = seat_next_op(f);
+    g->asked_ns = f->now_ns;
     struct msg m = measure_question(f->config, g->model, g->op, g->size);
     enum err err = channel_send(seat_process_channel(g->process), &m);
     if (!err) err = channel_flush(seat_process_channel(g->process));
@@ -210,11 +212,26 @@ static void measure_ended(struct front *f) {
     }
 }
 
+static bool another_waits(const struct front *f) {
+    for (uint32_t i = 0; i < registry_count(f->registry); i++) {
+        const struct model *m = registry_at(f->registry, i);
+        if (m != f->measuring.model && m->measure_wanted) return true;
+    }
+    return false;
+}
+
+/* There is one measuring seat: a file whose disk does not answer must not keep the others from it for as long as a load may take. */
+static bool measure_hangs(const struct front *f) {
+    const struct measuring *g = &f->measuring;
+    bool silent = !g->closed && f->now_ns - g->asked_ns >= SHARED_LIMIT_NS;
+    return f->now_ns >= g->deadline_ns || (silent && another_waits(f));
+}
+
 void validate_tick(struct front *f) {
     struct measuring *g = &f->measuring;
     if (g->process && g->closed && seat_process_reap(g->process, f->now_ns))
         measure_ended(f);
-    else if (g->process && f->now_ns >= g->deadline_ns)
+    else if (g->process && measure_hangs(f))
         measure_failed(f, g->greeted ? BLAME_HUNG : BLAME_NOBODY,
                        "the engine or the disk hung while it looked at the file");
     for (uint32_t i = 0; i < registry_count(f->registry) && !g->process && !f->stop; i++) {

@@ -87,6 +87,18 @@ START_TEST(swap_that_waits_for_a_look_that_hangs_is_told) {
 }
 END_TEST
 
+START_TEST(look_that_hangs_keeps_no_other_model_from_its_own) {
+    ready("load-timeout = 60");
+    ask(1, "silent", "n=1");
+    pause_ms(300); /* it is being looked at */
+    ask(2, "b", "n=1");
+    ck_assert_int_eq(ended(2).end, REPLY_DONE);
+    ck_assert_int_eq(look(1).err, ERR_MODEL_COOLDOWN);
+    ck_assert(body_has(REQUEST_AVAILABLE, 3, "\"state\":\"failed\""));
+    close_front();
+}
+END_TEST
+
 START_TEST(queue_of_the_old_model_is_told_when_it_can_not_come_back) {
     ready("");
     ask(1, "a", "n=60000");
@@ -390,6 +402,7 @@ int main(int argc, char **argv) {
                                   killed_measurer_blames_no_file,
                                   look_that_hangs_condemns_no_file,
                                   swap_that_waits_for_a_look_that_hangs_is_told,
+                                  look_that_hangs_keeps_no_other_model_from_its_own,
                                   queue_of_the_old_model_is_told_when_it_can_not_come_back,
                                   without_auto_swap_nobody_waits_for_what_never_comes,
                                   without_auto_swap_the_model_that_leaves_takes_nothing,
