@@ -80,8 +80,8 @@ def test_o3_sighup_and_reload_apply_what_can_be(server, models):
     wait_until(lambda: s.get("/admin/cache").ok()["budget_bytes"] == 96 << 20, what="the new budget")
     add(models, "later", seed=77)
     s.post("/admin/reload").ok()
-    wait_until(lambda: s.chat("later", "[[say:x]]")["model"] == "later", what="the new model")
-    assert seated(s) == "later"
+    wait_until(lambda: "later" in [m["id"] for m in s.get("/v1/models").ok()["data"]], what="the new model")  # the look follows the answer
+    assert s.chat("later", "[[say:x]]")["model"] == "later" and seated(s) == "later"
 
 
 def test_o3_reload_of_a_broken_file_keeps_what_is(server):
