@@ -210,6 +210,22 @@ static UNUSED enum err rig_say(struct store *s, struct rig_chain *c) {
 }
 
 /* Reads a whole plan and compares every byte. The first error. */
+/* A turn of agent that ends after n of these tokens. */
+static UNUSED struct rig_chain rig_turn(struct store *s, const char *agent, const int32_t *tokens,
+                                        uint32_t n) {
+    struct rig_chain c = {.tag = rig_tag(1), .agent = agent, .tokens = tokens, .n = n};
+    ck_assert_int_eq(rig_say(s, &c), ERR_OK);
+    return c;
+}
+
+static UNUSED uint32_t rig_chains(struct store *s, const char *agent) {
+    struct store_chain chains[CHAINS_PER_AGENT_MAX];
+    uint32_t n = 0;
+    ck_assert_int_eq(store_agent_chains(s, rig_tag(1), agent, chains, &n), ERR_OK);
+    store_chains_free(chains, n);
+    return n;
+}
+
 static UNUSED enum err rig_get(struct store *s, struct hash128 tag, const int32_t *tokens,
                                const struct store_plan *p) {
     static uint8_t want[RIG_BASE_BYTES + RIG_WINDOW_BYTES];

@@ -15,28 +15,14 @@ static void tear_down(void) {
     rig_remove_tree(rig_dir);
 }
 
-static struct rig_chain say(struct store *s, const char *agent, const int32_t *t, uint32_t n) {
-    struct rig_chain c = {.tag = rig_tag(1), .agent = agent, .tokens = t, .n = n};
-    ck_assert_int_eq(rig_say(s, &c), ERR_OK);
-    return c;
-}
-
-static uint32_t n_chains(struct store *s, const char *agent) {
-    struct store_chain chains[CHAINS_PER_AGENT_MAX];
-    uint32_t n = 0;
-    ck_assert_int_eq(store_agent_chains(s, rig_tag(1), agent, chains, &n), ERR_OK);
-    store_chains_free(chains, n);
-    return n;
-}
-
 /* ---- chains ---- */
 
 START_TEST(a_growing_conversation_is_one_chain) {
     struct store *s = rig_open();
     uint32_t ends[] = {100, 180, 256, 300, 520, 700, 1024, 1100};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-        say(s, "ann", tokens, ends[i]);
-        ck_assert_uint_eq(n_chains(s, "ann"), 1);
+        rig_turn(s, "ann", tokens, ends[i]);
+        ck_assert_uint_eq(rig_chains(s, "ann"), 1);
         ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, ends[i] + 1, 0), ends[i]);
     }
     store_free(s);
@@ -46,13 +32,13 @@ END_TEST
 START_TEST(a_side_prompt_takes_a_slot_and_the_oldest_goes) {
     struct store *s = rig_open();
     int32_t t[20][300];
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     for (uint32_t i = 0; i < 12; i++) {
         rig_tokens(t[i], 300, 100 + i, 0);
-        say(s, "ann", t[i], 300);
-        say(s, "ann", tokens, 600); /* the main conversation is spoken to in between */
+        rig_turn(s, "ann", t[i], 300);
+        rig_turn(s, "ann", tokens, 600); /* the main conversation is spoken to in between */
     }
-    ck_assert_uint_eq(n_chains(s, "ann"), CHAINS_PER_AGENT_MAX);
+    ck_assert_uint_eq(rig_chains(s, "ann"), CHAINS_PER_AGENT_MAX);
     struct store_chain chains[CHAINS_PER_AGENT_MAX];
     uint32_t n = 0;
     ck_assert_int_eq(store_agent_chains(s, rig_tag(1), "ann", chains, &n), ERR_OK);
@@ -66,7 +52,7 @@ END_TEST
 
 START_TEST(a_note_of_what_is_not_stored_is_refused) {
     struct store *s = rig_open();
-    struct rig_chain c = say(s, "ann", tokens, 300), wrong = c;
+    struct rig_chain c = rig_turn(s, "ann", tokens, 300), wrong = c;
     wrong.leaf = (struct block_name){rig_tag(5)};
     ck_assert_int_eq(rig_note(s, &wrong), ERR_NOT_FOUND);
     wrong = c;
@@ -81,18 +67,18 @@ START_TEST(a_note_of_what_is_not_stored_is_refused) {
     ck_assert_int_eq(rig_note(s, &c), ERR_OK);
     c.agent = "../../etc/passwd";
     ck_assert_int_eq(rig_note(s, &c), ERR_OK);
-    ck_assert_uint_eq(n_chains(s, "../../etc/passwd"), 1);
+    ck_assert_uint_eq(rig_chains(s, "../../etc/passwd"), 1);
     store_free(s);
 }
 END_TEST
 
 START_TEST(names_are_durable_without_a_close) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 512); /* ends at a boundary: no tail tells of her */
-    say(s, "bob", tokens, 600);
+    rig_turn(s, "ann", tokens, 512); /* ends at a boundary: no tail tells of her */
+    rig_turn(s, "bob", tokens, 600);
     struct store *again = rig_open(); /* as after kill -9: the first was not closed */
-    ck_assert_uint_eq(n_chains(again, "ann"), 1);
-    ck_assert_uint_eq(n_chains(again, "bob"), 1);
+    ck_assert_uint_eq(rig_chains(again, "ann"), 1);
+    ck_assert_uint_eq(rig_chains(again, "bob"), 1);
     store_free(again);
     store_free(s);
 }
@@ -118,8 +104,8 @@ static bool extra_false(void *ctx, struct hash128 tag UNUSED, const char *agent 
 
 START_TEST(agents_are_listed_with_true_figures) {
     struct store *s = rig_open();
-    say(s, "ann\"\xc3\xa9", tokens, 600);
-    say(s, "bob", tokens, 600);
+    rig_turn(s, "ann\"\xc3\xa9", tokens, 600);
+    rig_turn(s, "bob", tokens, 600);
     struct rig_chain two = {.tag = rig_tag(2), .model = "n", .agent = "bob", .tokens = other, .n = 300};
     ck_assert_int_eq(rig_say(s, &two), ERR_OK);
     struct json *v = ask(s, "", "");
@@ -169,7 +155,7 @@ START_TEST(who_waits_for_a_model_is_read_ahead) {
     struct disk_ops disk = disk_ops_real;
     disk.read_ahead = count_hint;
     struct store *s = rig_open_with(64 * MB, &disk);
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     store_read_ahead(s, "m", "bob");
     store_read_ahead(s, "other", "ann");
     ck_assert_int_eq(hints, 0);
@@ -183,14 +169,14 @@ START_TEST(deletion_is_counted_and_true) {
     struct store *s = rig_open();
     uint64_t files = 0, bytes = 0, before;
     uint32_t n = 0;
-    say(s, "ann", tokens, 600);
-    say(s, "ann", tokens, 650);
+    rig_turn(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 650);
     unsigned n_before = rig_files(rig_dir, ".kv");
     before = rig_tree_bytes(rig_dir);
     int32_t fork[1000];
     memcpy(fork, tokens, sizeof fork);
     for (int i = 300; i < 1000; i++) fork[i] ^= 1;
-    say(s, "bob", fork, 700);
+    rig_turn(s, "bob", fork, 700);
     unsigned with_bob = rig_files(rig_dir, ".kv");
     uint64_t bytes_with_bob = rig_file_bytes(rig_dir, ".kv");
     ck_assert_int_eq(store_agent_delete(s, "", "carl", &n, &files, &bytes), ERR_NOT_FOUND);
@@ -218,8 +204,8 @@ END_TEST
 /* What a loss of power leaves of the database at worst: what was synced. */
 START_TEST(a_deleted_agent_stays_deleted_after_a_loss_of_power) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 600);
-    say(s, "bob", tokens, 512); /* what is shared stays, and ann could step back to it */
+    rig_turn(s, "ann", tokens, 600);
+    rig_turn(s, "bob", tokens, 512); /* what is shared stays, and ann could step back to it */
     store_free(s);
     s = rig_open();
     uint32_t agents = 0;
@@ -292,12 +278,12 @@ START_TEST(deletion_frees_what_a_turn_has_stored_that_never_ended) {
     check_deleted(s, "ann", 3);
     check_deleted(s, "bob", 2);
     unfinished(s, "bob", other, 512);
-    say(s, "carl", other, 300); /* needs the first of them */
+    rig_turn(s, "carl", other, 300); /* needs the first of them */
     store_free(s);
     s = rig_open();
     check_deleted(s, "bob", 1);
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), other, 301, 0), 300);
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     unfinished(s, "ann", tokens, 1024); /* her second turn */
     check_deleted(s, "ann", 5);
     check_deleted(s, "carl", 2);
@@ -312,7 +298,7 @@ START_TEST(who_was_killed_in_the_first_turn_is_listed_after_the_start) {
     unfinished(s, "", other, 600); /* nobody's stay nobody's */
     store_free(s);
     s = rig_open();
-    ck_assert_uint_eq(n_chains(s, "ann"), 1);
+    ck_assert_uint_eq(rig_chains(s, "ann"), 1);
     struct json *v = ask(s, "", "");
     ck_assert_uint_eq(json_count(json_get(v, "agents")), 1);
     ck_assert_int_eq(json_int(json_get(json_at(json_get(v, "agents"), 0), "tokens"), 0), 600);
@@ -326,13 +312,13 @@ END_TEST
 
 START_TEST(who_was_deleted_does_not_come_back_with_what_others_need) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 600);
-    say(s, "bob", tokens, 600); /* the same: his chain ends in her tail */
+    rig_turn(s, "ann", tokens, 600);
+    rig_turn(s, "bob", tokens, 600); /* the same: his chain ends in her tail */
     check_deleted(s, "ann", 0);
     store_free(s);
     s = rig_open();
     ck_assert_ptr_null(ask(s, "", "ann"));
-    ck_assert_uint_eq(n_chains(s, "bob"), 1);
+    ck_assert_uint_eq(rig_chains(s, "bob"), 1);
     check_deleted(s, "bob", 3);
     store_free(s);
 }
@@ -341,7 +327,7 @@ END_TEST
 START_TEST(the_cache_of_one_model_or_of_all_is_deleted) {
     struct store *s = rig_open();
     uint64_t files = 0, bytes = 0;
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     struct rig_chain c = {
         .tag = rig_tag(2), .model = "n", .agent = "bob", .tokens = tokens, .n = 600, .window = 300};
     ck_assert_int_eq(rig_say(s, &c), ERR_OK);
@@ -362,7 +348,7 @@ END_TEST
 
 START_TEST(the_figures_of_the_cache_add_up) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     struct rig_chain c = {
         .tag = rig_tag(2), .model = "n", .agent = "bob", .tokens = tokens, .n = 600, .window = 300};
     ck_assert_int_eq(rig_say(s, &c), ERR_OK);
@@ -427,10 +413,10 @@ START_TEST(what_was_used_longest_ago_goes_first_and_no_chain_gets_a_hole) {
     struct store *s = rig_open_with(SMALL, NULL);
     static int32_t first[1100], t[1100];
     rig_tokens(first, 1100, 5, 0);
-    say(s, "first", first, 1100);
+    rig_turn(s, "first", first, 1100);
     for (uint32_t i = 0; i < 60; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
         if (i < 50)
             ck_assert_uint_eq(rig_cached(s, rig_tag(1), first, 1101, 0), 1100); /* used all the time */
     }
@@ -438,7 +424,7 @@ START_TEST(what_was_used_longest_ago_goes_first_and_no_chain_gets_a_hole) {
     ck_assert(left == 1100 || left % BLOCK_TOKENS == 0);
     for (uint32_t i = 60; i < 120; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), first, 1101, 0), 0);
     ck_assert_ptr_null(ask(s, "", "first"));
@@ -451,7 +437,7 @@ START_TEST(what_a_plan_has_promised_is_not_the_next_to_go) {
     static int32_t first[1100], t[1100];
     struct store_counters before, after;
     rig_tokens(first, 1100, 5, 0);
-    say(s, "", first, 1100);
+    rig_turn(s, "", first, 1100);
     uint32_t i = 0;
     do { /* until the next put has to evict */
         store_counters_get(s, &before);
@@ -462,14 +448,14 @@ START_TEST(what_a_plan_has_promised_is_not_the_next_to_go) {
             rig_cached(s, rig_tag(1), t, 1101, 0);
         }
         rig_tokens(t, 1100, 1000 + i - 1, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     } while (before.disk_bytes + 600 * 1024 < SMALL);
     struct store_plan p;
     ck_assert_int_eq(store_plan(s, rig_tag(1), first, 1101, 0, &p), ERR_OK);
     ck_assert_uint_eq(p.n_tokens, 1100);
     for (uint32_t k = 0; k < 8; k++) {
         rig_tokens(t, 1100, 5000 + k, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     store_counters_get(s, &after);
     ck_assert_uint_gt(after.evicted, before.evicted);
@@ -493,20 +479,20 @@ START_TEST(pinned_chains_and_models_stay) {
     ck_assert_int_eq(rig_say(s, &q), ERR_OK);
     for (uint32_t i = 0; i < 60; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     store_free(s);
     s = rig_open_with(SMALL, NULL);
     for (uint32_t i = 60; i < 120; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), pinned, 1001, 300), 1000);
     ck_assert_uint_eq(rig_cached(s, rig_tag(2), model, 1001, 0), 1000);
     ck_assert_int_eq(store_agent_pin(s, "", "pin", false), ERR_OK);
     for (uint32_t i = 120; i < 360; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), pinned, 1001, 300), 0);
     store_free(s);
@@ -565,7 +551,7 @@ START_TEST(a_smaller_budget_is_reached_at_once) {
     static int32_t t[1100];
     for (uint32_t i = 0; i < 100; i++) {
         rig_tokens(t, 1100, 1000 + i, 0);
-        say(s, "", t, 1100);
+        rig_turn(s, "", t, 1100);
     }
     ck_assert_uint_gt(rig_tree_bytes(rig_dir), 3 * MB);
     store_set_limits(s, 3 * MB, 1000 * MB);

@@ -12,33 +12,20 @@ static void tear_down(void) {
     rig_remove_tree(rig_dir);
 }
 
-static void say(struct store *s, const char *agent, const int32_t *t, uint32_t n) {
-    struct rig_chain c = {.tag = rig_tag(1), .agent = agent, .tokens = t, .n = n};
-    ck_assert_int_eq(rig_say(s, &c), ERR_OK);
-}
-
-static uint32_t n_chains(struct store *s, const char *agent) {
-    struct store_chain chains[CHAINS_PER_AGENT_MAX];
-    uint32_t n = 0;
-    ck_assert_int_eq(store_agent_chains(s, rig_tag(1), agent, chains, &n), ERR_OK);
-    store_chains_free(chains, n);
-    return n;
-}
-
 START_TEST(superseded_tails_are_deleted_but_for_the_nearest) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 100);
-    say(s, "ann", tokens, 150);
+    rig_turn(s, "ann", tokens, 100);
+    rig_turn(s, "ann", tokens, 150);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2);
-    say(s, "ann", tokens, 200);
+    rig_turn(s, "ann", tokens, 200);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2); /* 150 for a retry, 200 */
-    say(s, "ann", tokens, 300);
+    rig_turn(s, "ann", tokens, 300);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3); /* 200, 256, 300 */
-    say(s, "ann", tokens, 900);
+    rig_turn(s, "ann", tokens, 900);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3 + 2); /* three full, 300 and 900 */
     store_free(s);
     s = rig_open();
-    ck_assert_uint_eq(n_chains(s, "ann"), 1);
+    ck_assert_uint_eq(rig_chains(s, "ann"), 1);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 5);
     store_free(s);
 }
@@ -46,13 +33,13 @@ END_TEST
 
 START_TEST(a_tail_that_others_need_stays) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 100);
-    say(s, "bob", tokens, 100); /* the same file under two names */
+    rig_turn(s, "ann", tokens, 100);
+    rig_turn(s, "bob", tokens, 100); /* the same file under two names */
     struct rig_chain branch = {.tag = rig_tag(1), .agent = "ann", .tokens = tokens, .n = 120, .branch = true};
     ck_assert_int_eq(rig_put(s, &branch), ERR_OK);
-    say(s, "ann", tokens, 150);
-    say(s, "ann", tokens, 200);
-    say(s, "ann", tokens, 250);
+    rig_turn(s, "ann", tokens, 150);
+    rig_turn(s, "ann", tokens, 200);
+    rig_turn(s, "ann", tokens, 250);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 4); /* bob's 100, the branch at 120, 200, 250 */
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 101, 0), 100);
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 121, 0), 120);
@@ -62,10 +49,10 @@ END_TEST
 
 START_TEST(nobodys_tails_are_cleaned_up_alike) {
     struct store *s = rig_open();
-    say(s, "ann", tokens, 90);
-    for (uint32_t n = 100; n <= 200; n += 20) say(s, "", tokens, n);
+    rig_turn(s, "ann", tokens, 90);
+    for (uint32_t n = 100; n <= 200; n += 20) rig_turn(s, "", tokens, n);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 3); /* ann's 90, 180, 200 */
-    ck_assert_uint_eq(n_chains(s, ""), 0);
+    ck_assert_uint_eq(rig_chains(s, ""), 0);
     store_free(s);
 }
 END_TEST
@@ -75,9 +62,9 @@ static void take_turns(const char *who) {
     struct store *s = rig_open();
     static int32_t other[256];
     rig_tokens(other, 256, 2, 0);
-    for (uint32_t n = 100; n <= 140; n += 20) say(s, who, other, n);
+    for (uint32_t n = 100; n <= 140; n += 20) rig_turn(s, who, other, n);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2); /* 120, 140 */
-    for (uint32_t n = 100; n <= 240; n += 20) say(s, who, tokens, n);
+    for (uint32_t n = 100; n <= 240; n += 20) rig_turn(s, who, tokens, n);
     ck_assert_uint_eq(rig_files(rig_dir, ".kv"), 2 + 2); /* and 220, 240 */
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), other, 140, 0), 120);
     ck_assert_uint_eq(rig_cached(s, rig_tag(1), tokens, 240, 0), 220);
@@ -108,10 +95,10 @@ START_TEST(a_note_reads_a_block_once_for_all_tails_beside_it) {
     static int32_t other[256];
     for (uint32_t i = 0; i < 20; i++) {
         rig_tokens(other, 256, 2 + i, 0);
-        say(s, "", other, 100 + i);
+        rig_turn(s, "", other, 100 + i);
     }
     n_opened = 0;
-    say(s, "", tokens, 300);
+    rig_turn(s, "", tokens, 300);
     ck_assert_uint_eq(n_opened, 1);
     store_free(s);
 }
@@ -238,15 +225,15 @@ END_TEST
 START_TEST(a_pinned_agents_prompts_never_fill_the_store) {
     struct store *s = rig_open_with(MB + MB / 2, NULL);
     static int32_t t[300];
-    say(s, "ann", tokens, 600);
+    rig_turn(s, "ann", tokens, 600);
     ck_assert_int_eq(store_agent_pin(s, "", "ann", true), ERR_OK);
     for (uint32_t i = 0; i < 200; i++) {
         rig_tokens(t, 300, 1000 + i, 0);
-        say(s, "ann", t, 100);
+        rig_turn(s, "ann", t, 100);
         rig_tokens(t, 300, 2000 + i, 0);
-        say(s, "bob", t, 300);
+        rig_turn(s, "bob", t, 300);
     }
-    ck_assert_uint_eq(n_chains(s, "ann"), CHAINS_PER_AGENT_MAX);
+    ck_assert_uint_eq(rig_chains(s, "ann"), CHAINS_PER_AGENT_MAX);
     store_free(s);
 }
 END_TEST
