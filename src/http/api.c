@@ -89,6 +89,8 @@ bool api_is_only(const struct json *v, const char *only) {
         double number = strtod(only, &end);
         return end != only && *end == '\0' && number == json_number(v, number + 1);
     }
+    /* Some languages know no difference between an empty map and an empty list, and write the list. */
+    if (json_type(v) == JSON_ARRAY && json_count(v) == 0 && strcmp(only, "{}") == 0) return true;
     AUTO(buf_free) struct buf b = BUF(256);
     size_t size = strlen(only);
     return json_dump(v, &b) == ERR_OK && b.size == size && memcmp(b.data, only, size) == 0;

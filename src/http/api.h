@@ -113,7 +113,7 @@ bool api_take_number(struct api_error *e, const char *path, const struct json *v
                      double *ret);
 /* The type and range that is says of a BOOL, INT or NUMBER: false with the error set when v breaks it. Everything else passes. */
 bool api_take_value(struct api_error *e, const char *path, const struct json *v, const struct api_value *is);
-/* Whether v is the one value of an ONLY: numbers by their value, everything else by its text. */
+/* Whether v is the one value of an ONLY: numbers by their value, [] also for {}, everything else by its text. */
 bool api_is_only(const struct json *v, const char *only);
 /* A copy without NUL bytes inside, at most max_bytes; *ret is freed first. */
 bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,

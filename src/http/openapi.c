@@ -173,6 +173,7 @@ static void put_value(struct json_out *w, const struct api_value *value, bool or
     case API_ONLY:
         json_key(w, "enum"), json_arr(w);
         json_raw(w, value->text, strlen(value->text));
+        if (strcmp(value->text, "{}") == 0) json_raw(w, "[]", 2);
         if (or_null && strcmp(value->text, "null") != 0) json_null(w);
         json_end(w);
         break;

@@ -181,6 +181,8 @@ static const struct row ROWS[] = {
     {CHAT, "functions", "\"functions\":null", "\"functions\":\"\"", ERR_UNSUPPORTED, "functions"},
     {CHAT, "function_call", "\"function_call\":\"none\"", "\"function_call\":\"auto\"", ERR_UNSUPPORTED,
      "function_call"},
+    {CHAT, "chat_template_kwargs", "\"chat_template_kwargs\":[]", "\"chat_template_kwargs\":[1]",
+     ERR_UNSUPPORTED, "chat_template_kwargs"},
     {CHAT, "chat_template_kwargs", "\"chat_template_kwargs\":{}", "\"chat_template_kwargs\":{\"a\":1}",
      ERR_UNSUPPORTED, "chat_template_kwargs"},
     {TEXT, "suffix", "\"suffix\":\"\"", "\"suffix\":\"}\"", ERR_UNSUPPORTED, "suffix"},
