@@ -1,8 +1,11 @@
 """Streams: one against llama-bench, several against llama-server, and what a long prompt beside them does to all."""
+import itertools
 import json
+import random
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 from common import (MODELS, QWEN, SMOL, THREADS, Stream, both, delete, hotseat, percentile, post, prompt_of, spread, tools)
@@ -43,7 +46,7 @@ def completion(server, n_prompt, salt, max_tokens):
     return Stream(server.url, "/v1/completions", body)
 
 
-def throughput(server, n, salt, n_tokens):
+def burst(server, n, salt, n_tokens):
     """Generated tokens a second of n streams that begin together, from sending to the last token of the last one."""
     began = time.monotonic()
     streams = [completion(server, 64, salt + i, n_tokens) for i in range(n)]
@@ -51,6 +54,29 @@ def throughput(server, n, salt, n_tokens):
     if generated != [n_tokens] * n:
         raise RuntimeError(f"asked for {n_tokens} tokens a stream, got {generated}")
     return sum(generated) / (max(s.ended for s in streams) - began)
+
+
+def steady(server, n, salt, n_tokens):
+    """Generated tokens a second of n clients who ask again as soon as they have an answer, of half of n_tokens to three halves: from when
+    all have had one until the first one has had some more."""
+    answers, enough = [[] for _ in range(n)], threading.Event()
+
+    def client(i):
+        lengths = random.Random(i)
+        while not enough.is_set():
+            length = lengths.randint(n_tokens // 2, n_tokens * 3 // 2)
+            answers[i].append(completion(server, 64, salt + 100 * len(answers[i]) + i, length).done())
+            if len(answers[i]) == 3 + 8 // n:
+                enough.set()
+
+    clients = [threading.Thread(target=client, args=(i,)) for i in range(n)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join()
+    since, until = max(a[0].ended for a in answers), min(a[-1].ended for a in answers)
+    generated = sum(s.usage["completion_tokens"] * sum(since < t <= until for t in s.times) / len(s.times) for a in answers for s in a)
+    return generated / (until - since)
 
 
 def first_tokens(server, n, salt, n_long):
@@ -75,16 +101,18 @@ def bench_streams(runs, quick):
     for model in (SMOL,) if quick else (SMOL, QWEN):
         for n in (1, 4) if quick else (1, 2, 4, 8, 16):
             with both(model, n) as servers:
-                speed = {name: [] for name in names}
-                for run in range(-1, runs):  # the first warms up
-                    for name in names:
-                        value = throughput(servers[name], n, 1000 * (run + 2) + n, n_tokens if run >= 0 else 8)
-                        if run >= 0:
-                            speed[name].append(value)
-            ratios = [a / b for a, b in zip(speed["hotseat"], speed["llama-server"])]
-            result[f"{model} {n}"] = speed | {"ratios": ratios}
-            ours, theirs = (spread(speed[name], "{:.1f}") for name in names)
-            rows.append(f"| {model} | {n} | {ours} | {theirs} | {spread(ratios)} |")
+                speed = {how.__name__: {name: [] for name in names} for how in (steady, burst)}
+                for run in range(runs + 1):  # the first warms up
+                    for how, name in itertools.product((steady, burst) if run else (burst,), names):
+                        value = how(servers[name], n, 10000 * (run + 1) + 5000 * (how is burst), n_tokens if run else 8)
+                        if run:
+                            speed[how.__name__][name].append(value)
+            result[f"{model} {n}"] = speed
+            cells = []
+            for found in speed.values():
+                cells += [spread(found[name], "{:.1f}") for name in names]
+                cells.append(f"**{spread([a / b for a, b in zip(*found.values())])}**")
+            rows.append(f"| {model} | {n} | " + " | ".join(cells) + " |")
             print(rows[-1], flush=True)
     beside = []
     for model in (SMOL,) if quick else (SMOL, QWEN):
@@ -98,7 +126,8 @@ def bench_streams(runs, quick):
             v = first[name]
             beside.append(f"| {model} | {name} | {statistics.median(v):.0f} ms | {percentile(v, 99):.0f} ms | {max(v):.0f} ms | {len(v)} |")
             print(beside[-1], flush=True)
-    print("\n| model | streams | hotseat, t/s | llama-server, t/s | ratio |\n|---|---|---|---|---|\n" + "\n".join(rows))
+    print("\n| model | streams | one after the other: hotseat, t/s | llama-server, t/s | ratio | at once: hotseat, t/s | llama-server, t/s | ratio |\n"
+          "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows))
     print("\n| model | server | first token, median | p99 | longest | requests |\n|---|---|---|---|---|---|\n" + "\n".join(beside))
     print(f"\nPrompts of 64 tokens, answers of {n_tokens}; long prompts of about {n_long} tokens, short ones of 32.")
     return result
