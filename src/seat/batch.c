@@ -2,6 +2,8 @@
  * allows (step_budget.h). Chunks of a lone stream depend on its own tokens only, so the same work is the same calls. Named rules:
  *   SHORTEST  the prompt that is read soonest comes first, so that a short one does not wait behind a long one. Whom others follow
  *             (follow.c) is as short as the shortest of them.
+ *   TOGETHER  streams that begin at about the same time are read together: while nobody who runs has more than YOUNG_TOKENS, prompts that
+ *             fit whole into a step are in it. The bound on gaps holds from there on.
  *   OLDEST    a fourth of the prompts' part is the oldest one's whatever comes, so that short ones never stop a long one. Each
  *             becomes the oldest one some day; a leader is older than who follows it. */
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "seat/room.h"
 
 #define OLDEST_PART 4
+#define YOUNG_TOKENS 2 /* as many steps tell what an undisturbed gap is */
 
 static void item_add(struct room *r, int32_t token, uint32_t pos, int32_t slot, bool logits) {
     must(r->n_items < BATCH_TOKENS);
@@ -82,12 +85,6 @@ static uint32_t next_stop(struct room *r, const struct stream *t, uint32_t from,
     return follow_stop(r, t, from, save_next_restore_point(r, t, from, to));
 }
 
-static uint32_t prompt_tokens(const struct room *r, uint32_t n_decodes) {
-    uint32_t n = step_budget_tokens(&r->budget, n_decodes);
-    bool is_short = r->short_until_ns && clock_now_ns() < r->short_until_ns;
-    return is_short && n > BATCH_TOKENS_SHORT ? BATCH_TOKENS_SHORT : n;
-}
-
 /* t reads n tokens more in this step, or fewer where its chunk has to end. Returns how many. */
 static uint32_t grant(struct room *r, struct stream *t, uint32_t n) {
     uint32_t past = t->seq->n_tokens, left = t->n_tokens - past, before = t->chunk;
@@ -108,15 +105,35 @@ static struct stream *next_shortest(struct room *r, const struct stream *after) 
     return next;
 }
 
+/* TOGETHER: tokens of the prompts that the step has room for as a whole, shortest first; 0 beside somebody who runs for longer. */
+static uint32_t whole_prompts(struct room *r, uint32_t n_decodes) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_DECODE && t->generated > YOUNG_TOKENS) return 0;
+    }
+    uint32_t n = 0, space = BATCH_TOKENS - n_decodes;
+    for (struct stream *t = NULL; (t = next_shortest(r, t)) && n + t->left <= space;) n += t->left;
+    return n;
+}
+
+static uint32_t prompt_tokens(struct room *r, uint32_t n_decodes) {
+    uint32_t n = step_budget_tokens(&r->budget, n_decodes),
+             whole = n_decodes ? whole_prompts(r, n_decodes) : 0;
+    r->together = whole > n;
+    if (r->together) n = whole;
+    bool is_short = r->short_until_ns && clock_now_ns() < r->short_until_ns;
+    return is_short && n > BATCH_TOKENS_SHORT ? BATCH_TOKENS_SHORT : n;
+}
+
 static void collect_prefills(struct room *r, uint32_t n_decodes) {
-    uint32_t n = prompt_tokens(r, n_decodes);
     struct stream *oldest = NULL;
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state != STREAM_PREFILL) continue;
         if (!oldest) oldest = t;
         t->left = follow_shortest(r, t) - t->seq->n_tokens;
     }
-    if (!oldest || n == 0) return;
+    if (!oldest) return;
+    uint32_t n = prompt_tokens(r, n_decodes);
+    if (n == 0) return;
     r->oldest_owed += n;
     n -= grant(r, oldest, r->oldest_owed / OLDEST_PART);
     r->oldest_owed %= OLDEST_PART;
@@ -174,6 +191,7 @@ static void account(struct room *r, struct stream *t) {
     uint32_t before = s->n_tokens;
     sequence_append(s, t->tokens + before, t->chunk);
     t->decoded_items += t->chunk;
+    r->n_decoded += t->chunk;
     if (before < t->n_prompt)
         t->prefill_tokens += (s->n_tokens < t->n_prompt ? s->n_tokens : t->n_prompt) - before;
     t->at_restore_point = before < t->n_prompt && next_stop(r, t, before, UINT32_MAX) == s->n_tokens;
@@ -204,6 +222,7 @@ static void settle(struct room *r) {
 /* Returns how many streams get a token. */
 static uint32_t collect(struct room *r) {
     r->n_items = 0;
+    r->together = false;
     LIST_EACH(&r->streams, struct stream, node, t) {
         t->chunk = 0;
         t->item = UINT32_MAX;
@@ -240,7 +259,8 @@ bool batch_step(struct room *r) {
         if (t->chunk > 0) account(r, t);
     }
     sample_all(r);
-    step_budget_feed(&r->budget, n_decodes, r->n_items - n_decodes, clock_now_ns() - began_ns);
+    if (!r->together)
+        step_budget_feed(&r->budget, n_decodes, r->n_items - n_decodes, clock_now_ns() - began_ns);
     settle(r);
     return true;
 }

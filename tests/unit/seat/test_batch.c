@@ -39,9 +39,16 @@ static struct stream *reader(const char *agent, uint32_t n_tokens) {
     return t;
 }
 
-static struct stream *runner(const char *agent) {
+static struct stream *young(const char *agent) {
     struct stream *t = reader(agent, 20);
     while (t->state == STREAM_PREFILL) step(0);
+    return t;
+}
+
+/* Old enough for the bound. */
+static struct stream *runner(const char *agent) {
+    struct stream *t = young(agent);
+    for (uint32_t n = 1; t->generated < 3; n = room->n_items) step(n);
     return t;
 }
 
@@ -122,8 +129,44 @@ START_TEST(beside_running_streams_a_prompt_gets_what_the_bound_leaves) {
 }
 END_TEST
 
+/* TOGETHER */
+START_TEST(streams_that_begin_together_are_read_together) {
+    struct stream *a = young("ann"), *others[3];
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) others[i] = reader("bob", 150);
+    teach(1);
+    uint32_t n_mixed = room->budget.n_mixed;
+    ck_assert(batch_step(room));
+    ck_assert_uint_eq(room->n_items, 1 + 3 * 150);
+    ck_assert_uint_eq(room->budget.n_mixed, n_mixed); /* it says nothing about the steps that are bounded */
+    ck_assert_uint_eq(a->generated, 2);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) ck_assert_int_eq(others[i]->state, STREAM_DECODE);
+}
+END_TEST
+
+START_TEST(a_long_prompt_is_not_read_with_those_that_begin) {
+    struct stream *a = young("ann"), *t = reader("bob", 600);
+    for (uint32_t n = 2; n <= 5; n++) {
+        ck_assert_uint_eq(step(1), 1 + BUDGET);
+        ck_assert_uint_eq(a->generated, n);
+    }
+    ck_assert_int_eq(t->state, STREAM_PREFILL);
+}
+END_TEST
+
+START_TEST(who_has_begun_is_not_stopped_by_those_that_come) {
+    struct stream *a = young("ann");
+    reader("bob", 400);
+    reader("cid", 400);
+    ck_assert_uint_ge(step(1), 1 + 400);
+    ck_assert_uint_ge(step(2), 1 + 400 - BATCH_TOKENS / 4);
+    ck_assert_uint_eq(a->generated, 3);
+    reader("dan", 60);
+    ck_assert_uint_eq(step(3), 3 + BUDGET);
+}
+END_TEST
+
 START_TEST(a_step_of_unknown_length_is_undisturbed) {
-    runner("ann");
+    young("ann");
     struct stream *t = reader("bob", 600);
     for (uint32_t i = 0; i < 2; i++) {
         ck_assert(batch_step(room));
@@ -200,6 +243,9 @@ int main(void) {
                                   a_short_prompt_is_read_first_beside_running_streams,
                                   a_budget_of_one_token_goes_round,
                                   beside_running_streams_a_prompt_gets_what_the_bound_leaves,
+                                  streams_that_begin_together_are_read_together,
+                                  a_long_prompt_is_not_read_with_those_that_begin,
+                                  who_has_begun_is_not_stopped_by_those_that_come,
                                   a_step_of_unknown_length_is_undisturbed,
                                   short_prompts_do_not_stop_the_oldest,
                                   a_leader_is_as_short_as_who_follows_it,
