@@ -216,6 +216,18 @@ static void mark_shared(struct room *r, const struct stream *t) {
     }
 }
 
+/* The same of a conversation that has left the cells. */
+static bool asked_before(const struct room *r, const struct stream *t) {
+    if (t->req.agent[0]) return false;
+    for (uint32_t i = 0; i < RECENT_CHAINS; i++) {
+        uint32_t most = r->recent[i].n < t->n_tokens ? r->recent[i].n : t->n_tokens, n = 0;
+        if (most < BLOCK_TOKENS || !hash128_equal(r->recent[i].tag, r->tag)) continue;
+        while (n < BLOCK_TOKENS && r->recent[i].tokens[n] == t->tokens[n]) n++;
+        if (n == BLOCK_TOKENS) return true;
+    }
+    return false;
+}
+
 /* Is what s shares with the prompt worth going on from s, which then loses the rest? A prompt that only shares a short
  * beginning would throw a long conversation out of the cells; the store has the blocks of that beginning too. */
 static bool worth(const struct stream *t, const struct sequence *s, uint32_t common) {
@@ -281,6 +293,7 @@ static bool admit(struct room *r, struct stream *t) {
     mark_shared(r, t);
     uint32_t common = 0;
     struct sequence *s = best_resident(r, t, &common);
+    room_leave_idle(r, s);
     enum take took = s ? take_resident(r, t, s, common) : TAKE_NOT;
     if (took == TAKE_WAIT) return false;
     if (took == TAKE_DONE) {
@@ -294,6 +307,7 @@ static bool admit(struct room *r, struct stream *t) {
         stream_end_failed(r, t, ERR_NOMEM, NULL);
         return true;
     }
+    t->seq->shared = asked_before(r, t);
     stream_set_state(r, t, STREAM_PLAN);
     restore_begin(r, t);
     return true;

@@ -182,6 +182,18 @@ bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct 
     }
 }
 
+/* ADR 4: what lies idle in the cells costs every token of the others. */
+static bool has_stayed(const struct room *r, const struct sequence *s) {
+    return r->n_decoded - s->idle_since >= IDLE_TOKENS;
+}
+
+void room_leave_idle(struct room *r, const struct sequence *keep) {
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s == keep || !has_stayed(r, s)) continue;
+        if (is_one_shot(s) || (r->cache_on && !s->turn_unsaved && save_is_done(r, s))) sequence_drop(r, s);
+    }
+}
+
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {
     int32_t *copy = mem_dup(tokens, n * sizeof *tokens);
     if (!copy) return; /* only a splice less */
@@ -229,15 +241,9 @@ static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64
 static bool tend_idle(struct room *r) {
     bool did = false;
     int64_t now = clock_now_ns(), leave_after = r->idle.count > 0 ? idle_ns() : 0;
-    uint32_t n_one_shot = 0;
-    LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (is_one_shot(s)) n_one_shot += s->n_tokens;
-    }
     LIST_EACH(&r->idle, struct sequence, node, s) {
         if (is_one_shot(s)) {
-            if (n_one_shot <= ONE_SHOT_TOKENS_MAX || now - s->idle_since_ns < leave_after) continue;
-            n_one_shot -= s->n_tokens;
-            sequence_drop(r, s);
+            if (has_stayed(r, s) && now - s->idle_since_ns >= leave_after) sequence_drop(r, s);
             continue;
         }
         if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {

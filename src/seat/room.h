@@ -22,11 +22,10 @@
 #define BATCH_TOKENS 512      /* most items of a step: libllama's usual ubatch */
 #define BATCH_TOKENS_SHORT 16 /* of prompts, for SHORT_SECONDS after a step that a cancel aborted */
 #define SHORT_SECONDS 2
-#define IDLE_SECONDS 60              /* an idle sequence leaves the cells after it: ADR 4 */
+#define IDLE_TOKENS 128 /* of others, and an idle sequence leaves at the beginning of a turn: ADR 4 */
+#define IDLE_SECONDS 60 /* or after it */
 #define SAVE_AGAIN_NS (2 * NS_PER_S) /* PROBE (room.c): what the disk refused is tried again after it, then */
 #define SAVE_AGAIN_MAX_NS (4 * NS_PER_S) /* every so often: longer than a store waits to be opened again */
-#define ONE_SHOT_TOKENS_MAX                                                                                  \
-    4096 /* of nobody's one-shot prompts that stay after it: 4 % of a decode step (ADR 4) */
 #define LEAVE_SECONDS_MAX 5 /* a sequence whose place is needed waits so long for a disk that is behind */
 #define ASK_SECONDS_MAX                                                                                      \
     5 /* a stream waits so long for what the store knows (CHAINS, PLAN): a disk that hangs never says it */
@@ -111,8 +110,10 @@ struct room {
     uint32_t next_recent;
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
+    uint64_t n_decoded;        /* items of all steps */
     struct step_budget budget; /* since CONFIGURE */
     uint32_t oldest_owed;   /* of the oldest prompt's part of small steps: what was too little for a token */
+    bool together;          /* the step's prompts are more than the budget has: TOGETHER (batch.c) */
     bool aborted;           /* the last step was */
     int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
 };
@@ -128,6 +129,8 @@ bool room_post_job(struct room *r, struct disk_job *job);
 /* Idle sequences leave, those on the disk first and of these the oldest, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
+/* A turn begins: idle sequences that have stayed for IDLE_TOKENS of others leave, if the disk has all of them; keep stays. */
+void room_leave_idle(struct room *r, const struct sequence *keep);
 bool room_leave(struct room *r,
                 struct sequence *s); /* saved and dropped; false: not all could be posted yet */
 /* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. */

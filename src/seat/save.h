@@ -3,8 +3,8 @@
  *   BOUNDED     at most DIRTY_BYTES_MAX wait for the disk. What does not fit stays in the cells and is taken later:
  *               next turn of the loop, end of the turn, eviction.
  *   ONCE        a part that was posted or came from the disk is never posted again, unless the store has lost it.
- *   NOBODY      an unnamed sequence is written on its second use or when its model leaves; if its place is needed before, it is
- *               dropped.
+ *   NOBODY      an unnamed sequence is written on its second use or when its model leaves; if others need its place, or have
+ *               worked beside it for a while, it is dropped. Its tokens are remembered, so that a second use is known then, too.
  *   WINDOW      window parts are taken only at restore points: end of a turn, end of a prompt, every RESTORE_POINT_BLOCKS
  *               blocks of a long one, and at the last block before prompts branch: at the end of the system prompt, where what
  *               is stored ends to be what is asked, where others follow (follow.c). docs/benchmarks.md says what each is worth.

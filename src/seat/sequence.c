@@ -97,6 +97,7 @@ void sequence_rest(struct room *r, struct sequence *s) {
     block_pool_put(&r->pool, s->held - need);
     s->held = need; /* the arrays stay larger; a hold makes them fit again */
     s->idle_since_ns = clock_now_ns();
+    s->idle_since = r->n_decoded;
     s->leave_since_ns = 0;
     list_push_back(&r->idle, &s->node);
     r->residents_changed = true;

@@ -44,6 +44,7 @@ struct sequence {
     uint32_t n_prompt;          /* of the last turn that ran on it; its answer begins there */
     bool interrupted;           /* that turn was parked, cancelled, failed */
     int64_t idle_since_ns, leave_since_ns;
+    uint64_t idle_since; /* the room's n_decoded then */
 };
 
 /* Takes a slot and n_blocks of the pool; NULL when there is none (nothing was taken) or no memory. */

@@ -110,6 +110,60 @@ START_TEST(a_disk_that_is_behind_holds_no_next_turn_up) {
 }
 END_TEST
 
+/* As if the disk had said so. */
+static struct sequence *saved_idle(const char *agent, uint32_t n_tokens) {
+    struct sequence *s = sequence_of(agent, n_tokens);
+    for (uint32_t k = 0; k < s->n_blocks; k++) s->blocks[k].base = BLOCK_SAVED;
+    s->tail_saved = s->noted = s->n_tokens;
+    sequence_rest(room, s);
+    ck_assert(save_is_done(room, s));
+    return s;
+}
+
+/* ADR 4 */
+START_TEST(the_idle_leave_when_others_have_worked) {
+    saved_idle("ann", 300);
+    room->n_decoded += IDLE_TOKENS - 1;
+    struct sequence *bob = saved_idle("bob", 200);
+    bob->tail_saved = 0; /* not on the disk */
+    stream_of("cid", 10, NULL);
+    ck_assert(admit_step(room));
+    ck_assert_uint_eq(room->idle.count, 2);
+    room->n_decoded += IDLE_TOKENS;
+    struct stream *t = stream_of("dan", 10, NULL);
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    ck_assert_uint_eq(room->idle.count, 1);
+    ck_assert(sequence_find(room, bob->serial) == bob);
+}
+END_TEST
+
+START_TEST(who_comes_back_goes_on_in_the_cells) {
+    struct sequence *s = saved_idle("ann", 300);
+    room->n_decoded += 100 * IDLE_TOKENS;
+    struct stream *t = stream_of("ann", 320, NULL);
+    ck_assert(admit_step(room));
+    ck_assert(t->seq == s);
+    ck_assert_uint_eq(s->n_tokens, 300);
+}
+END_TEST
+
+/* NOBODY (save.h) */
+START_TEST(nobodys_second_use_is_known_when_the_cells_have_lost_it) {
+    struct sequence *s = sequence_of("", 300);
+    room_remember_chain(room, s->tokens, s->n_tokens);
+    sequence_rest(room, s);
+    room->n_decoded += IDLE_TOKENS;
+    stream_of("ann", 10, NULL);
+    ck_assert(admit_step(room));
+    ck_assert_uint_eq(room->idle.count, 0);
+    struct stream *shorter = stream_of("", BLOCK_TOKENS - 1, NULL), *named = stream_of("bob", 290, NULL),
+                  *t = stream_of("", 290, NULL);
+    ck_assert(admit_step(room));
+    ck_assert(t->seq->shared && !shorter->seq->shared && !named->seq->shared);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("admit");
     tcase_add_checked_fixture(t, set_up, room_tear_down);
@@ -119,5 +173,8 @@ int main(void) {
     tcase_add_test(t, conversations_that_are_not_named_are_none);
     tcase_add_test(t, a_turns_end_is_stored_before_the_next_turn_reads_on);
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
+    tcase_add_test(t, the_idle_leave_when_others_have_worked);
+    tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
+    tcase_add_test(t, nobodys_second_use_is_known_when_the_cells_have_lost_it);
     return check_run_case("admit", t);
 }
