@@ -172,6 +172,7 @@ void room_measure(struct room *r, const struct msg_measure *m) {
                                     .heap_bytes = got.heap_bytes,
                                     .base_bytes_per_token = got.base_bytes_per_token,
                                     .window_bytes_per_seq = got.window_bytes_per_seq,
+                                    .device_bytes = got.device_bytes,
                                     .context_train = got.context_train,
                                     .n_vocab = got.n_vocab}};
     outbox_send(r->out, &done);
