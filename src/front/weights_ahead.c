@@ -153,7 +153,7 @@ static void job_do(struct weights_ahead *w, struct job *j) {
     else
         in_use = left > UINT64_MAX - in_use ? UINT64_MAX : in_use + left;
     int64_t began_ns = clock_now_ns();
-    uint64_t before = j->done_bytes = already_read(w, j);
+    uint64_t before = j->done_bytes;
     if (size > 0 && weights_ahead_fits(size, in_use, available)) read_parts(w, j, n_parts);
     log_debug("weights.ahead", "path=%s bytes=%llu of=%llu ms=%lld available=%llu", log_q(j->path),
               (unsigned long long)(j->done_bytes - before), (unsigned long long)size,
@@ -166,6 +166,7 @@ static void *ahead_thread(void *arg) {
         struct job *j = mailbox_take(w->jobs, -1);
         if (!j) continue;
         if (j == &w->stop) return NULL;
+        j->done_bytes = already_read(w, j);
         if (!given_up(w, j)) job_do(w, j);
         job_free(w->last);
         w->last = j;
