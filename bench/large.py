@@ -6,7 +6,7 @@ usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--r
 Llama 3.1 8B, Qwen 2.5 14B and Gemma 3 12B in their exact shapes (bench/large_models.py), written to the cache folder and removed at the end:
 21 GB of disk. All ordered pairs of the models, with the file in the page cache and without (posix_fadvise).
 --repack: instead, what repacked weights cost and give, for both types of file; on a few layers it takes minutes, and all of it but the vocabulary and the
-output matrix grows with the layers. Writes bench/out/large.json and prints tables for docs/benchmarks.md. With --layers and --width (and a small --pool) it shows that it works; its figures then say
+output matrix grows with the layers. Writes bench/out/large.json, draws bench/out/swap-FROM-TO-CACHE.svg and prints tables for docs/benchmarks.md. With --layers and --width (and a small --pool) it shows that it works; its figures then say
 nothing.
 """
 import argparse
@@ -26,6 +26,7 @@ import time
 from common import CACHE, RELEASE, ROOT, THREADS, conditions, forget_file, get, hotseat, post, prompt_of, router, saved
 from costs import compare_repack, print_repack
 from large_models import FILE_TYPES, SHAPES, scaled, tensor_bytes, tensors_of, write
+from timeline import draw, spans_of
 
 PIECE = 1 << 20
 PEERS = ("router", "router as it comes")
@@ -137,6 +138,9 @@ def walk(server, files, how, words):
         if server.ours:
             saved(server)
             row["swap"] = get(server.url, "/admin/swap")["swaps"][0]
+            row["spans"] = [*spans_of(server.text())[0], ("who waits", "first token", 0, row["first_ms"] / 1e3)]
+            picture = f"swap-{here or 'nobody'}-{name}-{how}.svg"
+            draw(ROOT / "bench" / "out" / picture, f"{here or 'nobody'} leaves, {name} comes, its file {how}", row["spans"])
         if here:
             out.append(row)
             print(f"  {how:5} {here:14} -> {name:14} first token {row['first_ms']:9.0f} ms  cached {row['cached']}/{row['prompt_tokens']}  "
@@ -162,7 +166,7 @@ def floors_of(path, seat, runs):
 
 def bench_ours(args, files):
     result = {"floors": {}, "seats": {}, "visits": []}
-    extra = ("--memory", args.memory, "--pool", args.pool, "--patience", 0, "--cache-disk", "4G")
+    extra = ("--log-level", "debug", "--memory", args.memory, "--pool", args.pool, "--patience", 0, "--cache-disk", "4G")
     with tempfile.TemporaryDirectory(dir=args.folder) as cache, hotseat(cache, "none", extra, models=args.folder) as server:
         server.ours = True
         for name, path in files.items():  # each is measured, and its floors are taken from the cells that it gets

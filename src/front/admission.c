@@ -13,6 +13,9 @@ enum err admission_plan(const struct admission_measure *m, const struct admissio
     must(m->known && limits->parallel > 0);
     uint64_t available = min_u64(limits->memory_bytes, min_u64(limits->group_bytes, limits->available_bytes));
     uint64_t fixed = m->weights_bytes + m->compute_bytes + m->heap_bytes;
+    /* The vocabulary is not on the GPU: it has its room besides. */
+    uint64_t device = m->device_bytes ? m->device_bytes + m->heap_bytes : UINT64_MAX;
+    available = min_u64(available, device);
     struct pool_spec spec = {.base_bytes_per_token = m->base_bytes_per_token,
                              .window_bytes_per_seq = m->window_bytes_per_seq,
                              .context_train = m->context_train,
@@ -21,7 +24,7 @@ enum err admission_plan(const struct admission_measure *m, const struct admissio
     struct pool_plan plan;
     uint64_t wanted = limits->model_pool_bytes;
     bool least = pool_plan_make(&spec, wanted, &plan) != ERR_OK; /* or more than wanted */
-    *ret = (struct admission){.available_bytes = available};
+    *ret = (struct admission){.available_bytes = available, .device_bytes = device};
     ret->needed_bytes = fixed + (least ? plan.least_bytes : wanted);
     if (ret->needed_bytes > available) return ERR_MODEL_TOO_LARGE;
     if (!wanted)

@@ -16,6 +16,8 @@ struct admission_measure { /* what a measuring seat found; valid for one file id
                               choice */
     bool known;
     uint64_t weights_bytes, compute_bytes, heap_bytes, base_bytes_per_token, window_bytes_per_seq;
+    uint64_t
+        device_bytes; /* what the GPUs may hold of the weights, the buffers and the pool; 0: no bound of theirs */
     uint32_t context_train;
     uint32_t n_cells, n_seqs; /* compute_bytes is exact for these, an upper bound for fewer */
 };
@@ -31,7 +33,8 @@ struct admission_limits {
 
 struct admission {
     uint64_t needed_bytes;    /* weights, compute buffers, vocabulary and the smallest pool */
-    uint64_t available_bytes; /* the smallest of the three limits */
+    uint64_t available_bytes; /* the smallest of the limits */
+    uint64_t device_bytes;    /* the GPUs' own, of these; UINT64_MAX: none */
     uint64_t pool_bytes;      /* what CONFIGURE gets */
     uint32_t n_cells, n_seqs; /* what that pool holds */
 };

@@ -43,6 +43,7 @@ struct admission_measure measure_answer(const struct msg_measured *got, struct m
                                       .heap_bytes = first->known ? first->heap_bytes : got->heap_bytes,
                                       .base_bytes_per_token = got->base_bytes_per_token,
                                       .window_bytes_per_seq = got->window_bytes_per_seq,
+                                      .device_bytes = got->device_bytes,
                                       .context_train = got->context_train,
                                       .n_cells = size.n_cells,
                                       .n_seqs = size.n_seqs};
@@ -98,12 +99,13 @@ enum err measure_admit(const struct model *m, const struct admission_measure *me
     enum err err = admission_plan(measure, limits, ret);
     if (!err) return ERR_OK;
     uint64_t ever = limits->memory_bytes < limits->group_bytes ? limits->memory_bytes : limits->group_bytes;
-    if (ret->needed_bytes <= ever) err = ERR_NO_SEAT;
+    if (ret->needed_bytes <= ever && ret->needed_bytes <= ret->device_bytes) err = ERR_NO_SEAT;
     snprintf(why, why_size,
-             "%s needs %s (weights %s, compute %s, vocabulary %s, the rest KV cells), %s are available",
+             "%s needs %s (weights %s, compute %s, vocabulary %s, the rest KV cells), %s are available%s",
              m->id, human(ret->needed_bytes, a, sizeof a), human(measure->weights_bytes, b, sizeof b),
              human(measure->compute_bytes, c, sizeof c), human(measure->heap_bytes, v, sizeof v),
-             human(ret->available_bytes, d, sizeof d));
+             human(ret->available_bytes, d, sizeof d),
+             ret->available_bytes == ret->device_bytes ? ": the GPU may hold no more" : "");
     return err;
 }
 

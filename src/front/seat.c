@@ -282,11 +282,19 @@ static void read_ahead(struct front *f, struct model *m) {
     if (n > 0) (void)seat_send(f, &hint);
 }
 
+/* Whoever sat there last is unmapped; on the way back that is the model that failed. */
+static void make_room(struct front *f, const struct model *m) {
+    const struct model *left = f->swap.rolling_back ? f->swap.to : f->swap.last_seated;
+    if (left && left != m)
+        weights_ahead_left(f->ahead, m->path, left->path,
+                           m->measure.compute_bytes + m->measure.heap_bytes + f->swap.pool_bytes);
+}
+
 static void op_send(void *ctx, const struct msg *m) {
     struct front *f = ctx;
-    if (!seat_send(f, m) || m->type != MSG_TYPE_LOAD) return;
-    struct model *loading = registry_find(f->registry, m->load.model);
-    if (loading) read_ahead(f, loading);
+    struct model *loading = m->type == MSG_TYPE_LOAD ? registry_find(f->registry, m->load.model) : NULL;
+    if (loading) make_room(f, loading);
+    if (seat_send(f, m) && loading) read_ahead(f, loading);
 }
 static void op_kill(void *ctx, const char *why) {
     seat_kill(ctx, why);
@@ -306,7 +314,9 @@ static enum err op_plan(void *ctx, const struct model *m, struct admission *ret,
 }
 static void op_changed(void *ctx) {
     struct front *f = ctx;
-    if (f->swap.rolling_back) weights_ahead_end(f->ahead); /* the old model is read now */
+    bool loading = f->swap.step == STEP_LOAD || f->swap.step == STEP_CONFIGURE; /* of the old model, below */
+    if (f->swap.rolling_back && !loading)
+        weights_ahead_end(f->ahead); /* nobody waits for the new one's file */
     front_update_readiness(f);
     events_swap(ctx);
 }

@@ -95,8 +95,8 @@ struct msg_strings {       /* a list of byte strings */
 #define MSG_MEASURED(F)                                                                                      \
     F(U64, op) F(U64, weights_bytes) F(U64, cells_bytes) F(U64, compute_bytes)                               \
     F(U64, heap_bytes)                                                                                       \
-    F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq) F(U32, context_train)                          \
-    F(U32, n_vocab)
+    F(U64, base_bytes_per_token) F(U64, window_bytes_per_seq) F(U64, device_bytes)                           \
+    F(U32, context_train) F(U32, n_vocab)
 #define MSG_PROGRESS(F) F(U64, op) F(U32, permille)
 #define MSG_LOADED(F)                                                                                        \
     F(U64, op) F(U64, weights_bytes) F(U32, context_train) F(U64, base_bytes_per_token)                      \

@@ -58,6 +58,7 @@ struct disk_worker {
     struct store_counters closed; /* of stores that were open before this one, and of puts without one */
     struct disk_job *hashing;     /* owned: the job whose file is being read */
     struct model_hash *hash;
+    int64_t hash_began_ns;
     char *residents; /* JSON, owned */
     struct unsaved unsaved;
     bool scan_rests;       /* a step failed: again after the next job */
@@ -191,6 +192,8 @@ static void set_limits(struct disk_worker *w, const struct msg_settings *m) {
 static void hash_end(struct disk_worker *w, enum err err, const char *why) {
     struct disk_job *job = TAKE(w->hashing);
     model_hash_free(TAKE(w->hash));
+    log_debug("seat.hash", "err=%s ms=%lld", err_name(err),
+              (long long)((clock_now_ns() - w->hash_began_ns) / NS_PER_MS));
     job->err = err;
     job->store_off = w->store == NULL;
     if (!err && job->store_off) why = w->store_why;
@@ -220,6 +223,7 @@ static void hash_failed(struct disk_worker *w, enum err err) {
 static void hash_begin(struct disk_worker *w, struct disk_job *job) {
     if (w->hashing) hash_end(w, ERR_CANCELED, NULL);
     w->hashing = job;
+    w->hash_began_ns = clock_now_ns();
     enum err err = hash_open(w, job);
     if (!w->store && !w->config.dir)
         hash_end(w, ERR_NOT_FOUND, w->store_why);
@@ -448,12 +452,15 @@ static void query(struct disk_worker *w, struct disk_job *job) {
 
 static void read_ahead(struct disk_worker *w, const struct msg_read_ahead *m) {
     char agent[AGENT_ID_BYTES_MAX + 1];
+    int64_t began_ns = clock_now_ns();
     for (uint32_t i = 0; w->store && i < m->agents.n; i++) {
         if (m->agents.items[i].size > AGENT_ID_BYTES_MAX) continue;
         snprintf(agent, sizeof agent, "%.*s", (int)m->agents.items[i].size,
                  (const char *)m->agents.items[i].data);
         store_read_ahead(w->store, m->model, agent);
     }
+    log_debug("seat.caches_ahead", "agents=%u ms=%lld", m->agents.n,
+              (long long)((clock_now_ns() - began_ns) / NS_PER_MS));
 }
 
 static void run_job(struct disk_worker *w, struct disk_job *job) {

@@ -48,6 +48,8 @@ struct engine_measure {
      * window cache) */
     uint64_t weights_bytes, cells_bytes, compute_bytes, base_bytes_per_token, window_bytes_per_seq;
     uint64_t heap_bytes; /* the vocabulary, and whatever else a loaded model keeps */
+    /* What the GPUs may hold of all that but the heap; Metal calls it the recommended working set. 0: there is none, or it does not say. */
+    uint64_t device_bytes;
     uint32_t context_train, n_vocab;
 };
 

@@ -109,6 +109,8 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
                                    .compute_bytes = fake_compute_bytes(c, window),
                                    .base_bytes_per_token = base,
                                    .window_bytes_per_seq = window,
+                                   .device_bytes = (uint64_t)fake_setting(&info.spec, "device_mb=", NULL, 0)
+                                                   << 20,
                                    .context_train = info.spec.context_train,
                                    .n_vocab = FAKE_VOCAB};
     return ERR_OK;

@@ -9,7 +9,7 @@
  * really gone A position p sees every base row 0..p and the window rows p - window + 1 .. p.
  *
  * Words in a model's general.name set its speed and faults: load_ms=500 step_us=1000 token_us=20 load_fail=1
- * load_hang=1; HOTSEAT_FAKE_LOAD_MS, HOTSEAT_FAKE_STEP_US and HOTSEAT_FAKE_TOKEN_US do it for every model
+ * load_hang=1, device_mb=100 the memory of a GPU; HOTSEAT_FAKE_LOAD_MS, HOTSEAT_FAKE_STEP_US and HOTSEAT_FAKE_TOKEN_US do it for every model
  * that says nothing. */
 #ifndef HOTSEAT_SEAT_ENGINE_FAKE_H
 #define HOTSEAT_SEAT_ENGINE_FAKE_H

@@ -277,6 +277,21 @@ static enum err cell_bytes_of(struct llama_model *model, enum kv_type kv, struct
     return ERR_OK;
 }
 
+/* The devices that libllama puts a model on: GPUs, else the one inside the processor. Metal's total is its recommended working set (written with
+ * care, not run yet). */
+static uint64_t device_bytes(void) {
+    uint64_t sum[2] = {0};
+    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+        ggml_backend_dev_t device = ggml_backend_dev_get(i);
+        enum ggml_backend_dev_type type = ggml_backend_dev_type(device);
+        if (type != GGML_BACKEND_DEVICE_TYPE_GPU && type != GGML_BACKEND_DEVICE_TYPE_IGPU) continue;
+        size_t unused = 0, total = 0;
+        ggml_backend_dev_memory(device, &unused, &total);
+        sum[type == GGML_BACKEND_DEVICE_TYPE_IGPU] += total;
+    }
+    return sum[0] ? sum[0] : sum[1];
+}
+
 /* Logits of every row are kept outside of the compute buffers: libllama's breakdown does not count them. */
 static uint64_t output_bytes(int32_t n_vocab, uint32_t n_seqs) {
     return (uint64_t)n_vocab * (n_seqs + 1) * sizeof(float);
@@ -325,6 +340,7 @@ enum err engine_measure(const struct engine_load_params *p, const struct engine_
                                                      (uint64_t)n_vocab * sizeof(llama_token_data),
                                        .base_bytes_per_token = cells.base_per_token,
                                        .window_bytes_per_seq = cells.window_per_seq,
+                                       .device_bytes = device_bytes(),
                                        .context_train = (uint32_t)llama_model_n_ctx_train(model),
                                        .n_vocab = (uint32_t)n_vocab};
     }

@@ -172,6 +172,7 @@ void room_measure(struct room *r, const struct msg_measure *m) {
                                     .heap_bytes = got.heap_bytes,
                                     .base_bytes_per_token = got.base_bytes_per_token,
                                     .window_bytes_per_seq = got.window_bytes_per_seq,
+                                    .device_bytes = got.device_bytes,
                                     .context_train = got.context_train,
                                     .n_vocab = got.n_vocab}};
     outbox_send(r->out, &done);
@@ -205,7 +206,11 @@ static enum err make_context(struct room *r, const struct msg_configure *m, uint
     if (err) return err;
     struct engine_context_params c = {
         .n_cells = r->pool.n_blocks * BLOCK_TOKENS, .n_seqs = r->pool.n_seqs, .n_batch = BATCH_TOKENS};
-    return engine_configure(r->engine, &c, ret_compute, why, WHY_BYTES);
+    int64_t began_ns = clock_now_ns();
+    err = engine_configure(r->engine, &c, ret_compute, why, WHY_BYTES);
+    log_debug("seat.context", "cells=%u ms=%lld", c.n_cells,
+              (long long)((clock_now_ns() - began_ns) / NS_PER_MS));
+    return err;
 }
 
 static void configured(struct room *r) {
@@ -291,10 +296,13 @@ static void say_ignored(struct room *r, uint64_t other_blocks) {
 static void configure_self_test(struct room *r, bool passed_before, uint64_t other_blocks) {
     say_ignored(r, other_blocks);
     char why[WHY_BYTES] = "";
+    int64_t began_ns = clock_now_ns();
     engine_cancel(r->engine, false); /* a late cancel must not look like a failed test */
     enum err err = passed_before                           ? ERR_OK
                    : fault_hit(FAULT_SELF_TEST_FAIL, NULL) ? ERR_MISMATCH
                                                            : engine_self_test(r->engine, why, sizeof why);
+    log_debug("seat.self_test", "again=%d ms=%lld", !passed_before,
+              (long long)((clock_now_ns() - began_ns) / NS_PER_MS));
     if (err) {
         char text[WHY_BYTES + 64];
         snprintf(text, sizeof text, "the self-test of the block layout failed: %s",

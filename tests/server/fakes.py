@@ -1,6 +1,6 @@
 """What tests on the fake engine share: models with a speed, prompts that script the answer, and what an undisturbed run says.
 
-The fake engine reads its speed and faults from a model's name (load_ms, step_us, token_us, load_fail, load_hang) and its script from the
+The fake engine reads its speed and faults from a model's name (load_ms, step_us, token_us, load_fail, load_hang, device_mb) and its script from the
 last user message ([[len=N]], [[say:TEXT]], [[emoji=N]], [[tool:NAME]], [[think:TEXT]], [[die]]); a token is a byte.
 """
 import gguf_writer
@@ -11,7 +11,7 @@ WORDS = "the quick brown fox jumps over the lazy dog and then "
 
 def add(folder, name, seed=None, **kw):
     """One more model; speeds and faults as keywords: add(models, "slow", step_us=5000)."""
-    settings = {k: kw.pop(k) for k in ("load_ms", "step_us", "token_us", "load_fail", "load_hang") if k in kw}
+    settings = {k: kw.pop(k) for k in ("load_ms", "step_us", "token_us", "load_fail", "load_hang", "device_mb") if k in kw}
     text = " ".join([f"fake {name}", *(f"{k}={v}" for k, v in settings.items())])
     kw.setdefault("context", 16384)
     return gguf_writer.write(folder / f"{name}.gguf", name=text, seed=name if seed is None else seed, **kw)

@@ -97,6 +97,21 @@ def test_s4_too_large_is_refused_with_figures(server, models):
     nothing_moved(s, pid, talk)
 
 
+def test_s4_too_large_for_the_gpu_is_refused_and_says_so(server, models):
+    """Metal's working set is smaller than the memory of the machine; here the fake engine says that it has a GPU."""
+    add(models, "big", tensor_bytes=48 << 20, device_mb=40)
+    add(models, "small", tensor_bytes=16 << 20, device_mb=40)
+    s = server(model="a", options=["--pool", "8M"])
+    talk, pid = warm_talk(s, "a"), s.seat_pid()
+    for call in (lambda: s.swap("big"), lambda: s.chat("big", "hello")):
+        with pytest.raises(ApiError) as e:
+            call()
+        assert (e.value.status, e.value.code) == (422, "model_too_large"), e.value
+        assert "the GPU may hold no more" in e.value.error["message"] and e.value.error["available_bytes"] == 40 << 20, e.value.error
+    nothing_moved(s, pid, talk)
+    assert s.swap("small")["status"] == "swapped"
+
+
 def test_s4_control_the_same_swap_of_a_whole_file_unloads(server, models):
     """What nothing_moved() looks at does move when a swap happens."""
     s = server(model="a")

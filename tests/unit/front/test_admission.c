@@ -51,6 +51,26 @@ START_TEST(smallest_of_three_limits) {
 }
 END_TEST
 
+START_TEST(what_the_gpu_may_hold_is_one_more_limit) {
+    struct admission_measure m = model();
+    struct admission_limits l = room(700);
+    struct admission a;
+    m.heap_bytes = 40 * MB;
+    m.device_bytes = 500 * MB;
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_OK);
+    ck_assert_uint_eq(a.available_bytes, 540 * MB); /* the vocabulary lies elsewhere */
+    ck_assert_uint_eq(a.pool_bytes, 50 * MB);       /* of the GPU's 500 */
+    m.device_bytes = 450 * MB;
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_MODEL_TOO_LARGE);
+    ck_assert_uint_eq(a.available_bytes, a.device_bytes);
+    m.device_bytes = 500 * MB;
+    l.available_bytes = 480 * MB; /* now; that may change */
+    ck_assert_int_eq(admission_plan(&m, &l, &a), ERR_MODEL_TOO_LARGE);
+    ck_assert_uint_eq(a.available_bytes, 480 * MB);
+    ck_assert_uint_ge(a.device_bytes, a.needed_bytes);
+}
+END_TEST
+
 START_TEST(windows_come_first) {
     struct admission_measure m = model();
     struct admission_limits l = room(600);
@@ -94,7 +114,8 @@ START_TEST(the_vocabulary_counts) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {pool_is_what_is_left, smallest_of_three_limits, windows_come_first,
-                                  a_models_own_pool_must_fit, the_vocabulary_counts};
+    const TTest *const tests[] = {
+        pool_is_what_is_left, smallest_of_three_limits,   what_the_gpu_may_hold_is_one_more_limit,
+        windows_come_first,   a_models_own_pool_must_fit, the_vocabulary_counts};
     return CHECK_RUN("admission", tests);
 }

@@ -77,6 +77,9 @@ START_TEST(what_never_fits_is_told_from_what_does_not_fit_now) {
     ck_assert_int_eq(measure_admit(&m, &measure, &limits, &plan, why, sizeof why), ERR_NO_SEAT);
     limits.available_bytes = 200u << 20;
     ck_assert_int_eq(measure_admit(&m, &measure, &limits, &plan, why, sizeof why), ERR_OK);
+    measure.device_bytes = 60u << 20; /* it never gets larger */
+    ck_assert_int_eq(measure_admit(&m, &measure, &limits, &plan, why, sizeof why), ERR_MODEL_TOO_LARGE);
+    ck_assert_ptr_nonnull(strstr(why, "60.0 MB are available: the GPU may hold no more"));
 }
 END_TEST
 

@@ -236,6 +236,7 @@ START_TEST(test_measure_says_what_a_load_takes) {
     ck_assert_int_eq(gguf_info_read(path_w, &info, why, sizeof why), ERR_OK);
     ck_assert_int_eq(engine_measure(&p, &c, &m, why, sizeof why), ERR_OK);
     ck_assert_uint_eq(m.weights_bytes, info.spec.weights_bytes);
+    ck_assert_uint_eq(m.device_bytes, 0); /* no GPU: no bound of its own */
     ck_assert_uint_eq(m.base_bytes_per_token, model_spec_base_bytes_per_token(&info.spec, KV_Q8_0));
     ck_assert_uint_gt(m.window_bytes_per_seq, 0);
     ck_assert_uint_eq(m.cells_bytes, 1024 * m.base_bytes_per_token + 5 * m.window_bytes_per_seq);
