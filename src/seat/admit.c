@@ -216,18 +216,6 @@ static void mark_shared(struct room *r, const struct stream *t) {
     }
 }
 
-/* The same of a conversation that has left the cells. */
-static bool asked_before(const struct room *r, const struct stream *t) {
-    if (t->req.agent[0]) return false;
-    for (uint32_t i = 0; i < RECENT_CHAINS; i++) {
-        uint32_t most = r->recent[i].n < t->n_tokens ? r->recent[i].n : t->n_tokens, n = 0;
-        if (most < BLOCK_TOKENS || !hash128_equal(r->recent[i].tag, r->tag)) continue;
-        while (n < BLOCK_TOKENS && r->recent[i].tokens[n] == t->tokens[n]) n++;
-        if (n == BLOCK_TOKENS) return true;
-    }
-    return false;
-}
-
 /* Is what s shares with the prompt worth going on from s, which then loses the rest? A prompt that only shares a short
  * beginning would throw a long conversation out of the cells; the store has the blocks of that beginning too. */
 static bool worth(const struct stream *t, const struct sequence *s, uint32_t common) {
@@ -247,6 +235,14 @@ static struct sequence *best_resident(struct room *r, const struct stream *t, ui
         *ret_common = common;
     }
     return best;
+}
+
+bool admit_wants(struct room *r, const struct sequence *s) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        uint32_t common = 0;
+        if (t->state <= STREAM_QUEUED && t->n_tokens > 0 && best_resident(r, t, &common) == s) return true;
+    }
+    return false;
 }
 
 static uint32_t blocks_wanted(const struct stream *t) {
@@ -293,10 +289,10 @@ static bool admit(struct room *r, struct stream *t) {
     mark_shared(r, t);
     uint32_t common = 0;
     struct sequence *s = best_resident(r, t, &common);
-    room_leave_idle(r, s);
     enum take took = s ? take_resident(r, t, s, common) : TAKE_NOT;
     if (took == TAKE_WAIT) return false;
     if (took == TAKE_DONE) {
+        room_leave_idle(r);
         follow_begin(r, t);
         return true;
     }
@@ -307,7 +303,8 @@ static bool admit(struct room *r, struct stream *t) {
         stream_end_failed(r, t, ERR_NOMEM, NULL);
         return true;
     }
-    t->seq->shared = asked_before(r, t);
+    t->seq->shared = !t->seq->agent[0] && room_asked_before(r, t->tokens, t->n_tokens);
+    room_leave_idle(r);
     stream_set_state(r, t, STREAM_PLAN);
     restore_begin(r, t);
     return true;

@@ -29,6 +29,7 @@ bool room_post_job(struct room *r, struct disk_job *job) {
 /* Nobody's tokens. Of a model that is not ready the tag is not known here: then those of all that are not go. */
 static void forget_recent(struct room *r, const char *model) {
     bool seated = r->state == ROOM_READY && strcmp(model, r->model) == 0;
+    memset(r->asked, 0, sizeof r->asked);
     for (uint32_t i = 0; i < RECENT_CHAINS; i++) {
         if (model[0] && hash128_equal(r->recent[i].tag, r->tag) != seated) continue;
         mem_free(TAKE(r->recent[i].tokens));
@@ -187,11 +188,20 @@ static bool has_stayed(const struct room *r, const struct sequence *s) {
     return r->n_decoded - s->idle_since >= IDLE_TOKENS;
 }
 
-void room_leave_idle(struct room *r, const struct sequence *keep) {
+void room_leave_idle(struct room *r) {
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (s == keep || !has_stayed(r, s)) continue;
+        if (!has_stayed(r, s) || admit_wants(r, s)) continue;
         if (is_one_shot(s) || (r->cache_on && !s->turn_unsaved && save_is_done(r, s))) sequence_drop(r, s);
     }
+}
+
+bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n) {
+    if (n < BLOCK_TOKENS) return false;
+    struct block_name name = block_name_of((struct block_name){0}, r->tag, tokens, BLOCK_TOKENS);
+    for (uint32_t i = 0; i < ASKED_BLOCKS; i++)
+        if (hash128_equal(r->asked[i].h, name.h)) return true;
+    r->asked[r->next_asked++ % ASKED_BLOCKS] = name;
+    return false;
 }
 
 void room_remember_chain(struct room *r, const int32_t *tokens, uint32_t n) {

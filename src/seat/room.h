@@ -31,6 +31,7 @@
     5 /* a stream waits so long for what the store knows (CHAINS, PLAN): a disk that hangs never says it */
 #define BLOCK_SECONDS_MAX 20 /* and for its next block: those of all streams are 256 MB */
 #define RECENT_CHAINS 16     /* nobody's conversations, remembered for the splice of their next prompt */
+#define ASKED_BLOCKS 1024    /* nobody's first blocks, remembered for their second use */
 #define RECENT_TOKENS_LEFT_MAX 32768 /* longer ones go with their model: 2 MB stay at most */
 #define ROOM_INBOX_MAX (3 * MAILBOX_MAIL_MAX + SEAT_JOBS_MAX) /* seat_mail.h: answers always find room */
 
@@ -108,6 +109,9 @@ struct room {
         uint32_t n;
     } recent[RECENT_CHAINS];
     uint32_t next_recent;
+    struct block_name
+        asked[ASKED_BLOCKS]; /* a ring: nobody's first blocks, of all models; a second use is known by them */
+    uint32_t next_asked;
     struct engine_item items[BATCH_TOKENS];
     uint32_t n_items;
     uint64_t n_decoded;        /* items of all steps */
@@ -129,8 +133,11 @@ bool room_post_job(struct room *r, struct disk_job *job);
 /* Idle sequences leave, those on the disk first and of these the oldest, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
-/* A turn begins: idle sequences that have stayed for IDLE_TOKENS of others leave, if the disk has all of them; keep stays. */
-void room_leave_idle(struct room *r, const struct sequence *keep);
+/* A turn begins: idle sequences that have stayed for IDLE_TOKENS of others leave, if the disk has all of them and nobody who waits goes on
+ * from them. */
+void room_leave_idle(struct room *r);
+/* Has nobody's prompt of n tokens begun like an earlier one? From now on it has. */
+bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n);
 bool room_leave(struct room *r,
                 struct sequence *s); /* saved and dropped; false: not all could be posted yet */
 /* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. */
@@ -154,7 +161,8 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 /* admit.c */
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
-bool admit_step(struct room *r); /* true: something was done */
+bool admit_step(struct room *r);                            /* true: something was done */
+bool admit_wants(struct room *r, const struct sequence *s); /* will somebody who waits go on from it? */
 uint32_t admit_system_end(struct room *r,
                           const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 

@@ -6,6 +6,7 @@ import gguf_writer
 import memory_group
 import pytest
 from hotseat_harness import GEMMA, LONG, SMOL, copy_model
+from page_cache import cached_bytes
 from real_talk import OPTIONS
 
 MB = 1 << 20
@@ -58,7 +59,8 @@ def needed_bytes(real_server, model, options):
 
 
 def test_swaps_at_the_limit_of_a_group_are_never_killed(real_server, tmp_path, request):
-    """The group holds the larger model and little more, so the other one's pages must go each time; nobody is killed for memory.
+    """The group holds the larger model and little more, so the other one's pages must go each time, taken by the kernel or given up before; nobody
+    is killed for memory.
     Whose a page is says who read it first: so the files are copies that nobody has read."""
     options = ["--threads", "1", "--pool", "64M", "--context", "2048", "--parallel", "1"]
     limit = needed_bytes(real_server, GEMMA, options) + 64 * MB + SPARE
@@ -69,12 +71,14 @@ def test_swaps_at_the_limit_of_a_group_are_never_killed(real_server, tmp_path, r
     for model in (SMOL, GEMMA):
         forget(copy_model(folder, model, model))
     s = real_server(models=folder, model="none", options=options, prefix=group.prefix)
+    gone = 0
     for i in range(50 if LONG else 6):
         model = (SMOL, GEMMA)[i % 2]
         assert s.swap(model, hold_s=0)["status"] == "swapped"
         prompt = [300 + (i * 7919 + j * 104729) % 40000 for j in range(300)]
         assert s.complete(model, prompt, max_tokens=8, ignore_eos=True, agent="ann")["usage"]["completion_tokens"] == 8
-    assert group.was_full(), "else it shows nothing"
+        gone += i % 2 and cached_bytes(folder / f"{SMOL}.gguf") < 50 * MB
+    assert group.was_full() or gone == (25 if LONG else 3), "else it shows nothing"
     assert group.kills() == 0 and s.metrics().sum("hotseat_seat_deaths_total") == 0
     assert s.metrics().sum("hotseat_swaps_total", outcome="ok") >= 6
 

@@ -1,6 +1,4 @@
 """S10 where the page cache counts: the file that has left the seat is given up when the next one has no room beside it, and kept otherwise."""
-import ctypes
-import mmap
 import os
 
 import gguf_writer
@@ -8,22 +6,10 @@ import memory_group
 import pytest
 from fakes import add, seated
 from hotseat_harness import ApiError, wait_until
+from page_cache import cached_bytes
 
 MB = 1 << 20
 LIMIT, OLD, NEXT, BALLAST = 1000 * MB, 48 * MB, 40 * MB, 400 * MB  # half a gigabyte is spare, a fake model takes 60 MB besides its file
-
-
-def cached_bytes(path):
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(path, "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
-        size, page = len(m), mmap.PAGESIZE
-        pages = (ctypes.c_ubyte * -(-size // page))()
-        begin = ctypes.c_char.from_buffer(m)
-        try:
-            assert libc.mincore(ctypes.c_void_p(ctypes.addressof(begin)), ctypes.c_size_t(size), pages) == 0, os.strerror(ctypes.get_errno())
-        finally:
-            del begin
-        return sum(p & 1 for p in pages) * page
 
 
 def warm(path):
@@ -46,7 +32,7 @@ def group(request, tmp_path):
 @pytest.fixture
 def two(group, server, models):
     """A server in the group, what the old model's files are, and the next one's."""
-    old = gguf_writer.split(add(models, "old", tensor_bytes=OLD), 2)
+    old = gguf_writer.split(add(models, "old", tensor_bytes=OLD, load_ms=300), 2)
     new = add(models, "next", tensor_bytes=NEXT, load_ms=300)  # a swap that is over ends the work on pages
     add(models, "doomed", tensor_bytes=NEXT, load_ms=500, load_fail=1)  # its hash is there before it fails
     s = server(model="old", prefix=group.prefix, options=["--pool", "8M", "--log-level", "debug"])

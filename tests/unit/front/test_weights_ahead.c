@@ -152,7 +152,7 @@ START_TEST(what_was_read_is_not_read_again_in_the_same_swap) {
 }
 END_TEST
 
-START_TEST(an_end_keeps_the_old_model) {
+START_TEST(what_is_given_up_at_once_takes_nothing_away) {
     char left[2][128];
     struct weights_ahead *w = setup_left(left);
     weights_ahead_left(w, path[0], "/nowhere/x.gguf", UINT64_MAX / 2); /* is no failure */
@@ -193,7 +193,7 @@ int main(void) {
                                   the_old_model_stays_when_memory_is_ample,
                                   what_both_models_share_stays,
                                   what_was_read_is_not_read_again_in_the_same_swap,
-                                  an_end_keeps_the_old_model,
+                                  what_is_given_up_at_once_takes_nothing_away,
                                   short_of_memory,
                                   room_for_everybody};
     return CHECK_RUN("weights_ahead", tests);

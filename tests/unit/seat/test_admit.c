@@ -148,11 +148,25 @@ START_TEST(who_comes_back_goes_on_in_the_cells) {
 }
 END_TEST
 
+START_TEST(who_waits_to_go_on_finds_its_cells) {
+    struct sequence *s = saved_idle("ann", 300);
+    room->n_decoded += IDLE_TOKENS;
+    struct stream *first = stream_of("bob", 10, NULL), *t = stream_of("ann", 320, NULL);
+    ck_assert(admit_step(room));
+    ck_assert(first->seq && t->seq == s);
+}
+END_TEST
+
 /* NOBODY (save.h) */
 START_TEST(nobodys_second_use_is_known_when_the_cells_have_lost_it) {
-    struct sequence *s = sequence_of("", 300);
-    room_remember_chain(room, s->tokens, s->n_tokens);
-    sequence_rest(room, s);
+    struct stream *first = stream_of("", 300, NULL);
+    ck_assert(admit_step(room));
+    ck_assert(!first->seq->shared);
+    read_to(first->seq, 300);
+    stream_set_state(room, first, STREAM_PREFILL);
+    stream_end_failed(room, first, ERR_CANCELED, NULL);
+    room_reap(room);
+    ck_assert_uint_eq(room->idle.count, 1);
     room->n_decoded += IDLE_TOKENS;
     stream_of("ann", 10, NULL);
     ck_assert(admit_step(room));
@@ -175,6 +189,7 @@ int main(void) {
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     tcase_add_test(t, the_idle_leave_when_others_have_worked);
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
+    tcase_add_test(t, who_waits_to_go_on_finds_its_cells);
     tcase_add_test(t, nobodys_second_use_is_known_when_the_cells_have_lost_it);
     return check_run_case("admit", t);
 }
