@@ -183,19 +183,31 @@ static void continue_last(common_chat_templates_inputs *in) {
     in->add_generation_prompt = false;
 }
 
-/* `common` lets a model that must call a tool write any text first, which a small one does until max_tokens, and several
- * calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as it is. */
-static std::string tighten(std::string grammar, bool must_call, bool parallel) {
-    const std::string call = "tool-call";
-    size_t root = grammar.find("root ::= ");
-    size_t text = root == std::string::npos ? root : grammar.find(" until-", root);
-    if (must_call && text != std::string::npos && text < grammar.find('\n', root)) {
-        size_t end = grammar.find_first_not_of("0123456789", text + strlen(" until-"));
-        if (end != std::string::npos && grammar.compare(end, 2 + call.size(), "? " + call) == 0) {
-            grammar.erase(text, end + 1 - text);
+/* Takes away the text that the root rule lets stand right before a call. */
+static void forbid_text(std::string *grammar) {
+    const std::string rule = "root ::= ", until = " until-", call = " tool-call";
+    size_t root = grammar->compare(0, rule.size(), rule) == 0 ? 0 : grammar->find("\n" + rule);
+    if (root == std::string::npos) return;
+    size_t line_end = grammar->find('\n', root + 1);
+    for (size_t text = grammar->find(until, root); text < line_end; text = grammar->find(until, text + 1)) {
+        size_t end = grammar->find_first_not_of("0123456789", text + until.size());
+        if (end == std::string::npos) return;
+        for (const char *between : {"?", " space"}) {
+            size_t begin = end + strlen(between);
+            if (grammar->compare(end, begin - end, between) != 0) continue;
+            if (grammar->compare(begin, call.size(), call) != 0) continue;
+            grammar->erase(text, begin - text);
+            return;
         }
     }
-    const std::string many = "tool-calls ::= (" + call;
+}
+
+/* `common` lets a model that must call a tool write any text first (after its thoughts, if it thinks), which a small one does until
+ * max_tokens, and several calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as
+ * it is. */
+static std::string tighten(std::string grammar, bool must_call, bool parallel) {
+    if (must_call) forbid_text(&grammar);
+    const std::string call = "tool-call", many = "tool-calls ::= (" + call;
     size_t calls = grammar.find(many);
     size_t line_end = calls == std::string::npos ? calls : grammar.find('\n', calls);
     if (!parallel && line_end != std::string::npos && grammar.compare(line_end - 2, 2, ")+") == 0 &&
@@ -296,7 +308,7 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
         if (must_call && r->grammar_text.empty())
             throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
         r->n_calls_max = in.parallel_tool_calls ? SIZE_MAX : 1;
-        r->grammar_text = tighten(r->grammar_text, must_call && !thinks, in.parallel_tool_calls);
+        r->grammar_text = tighten(r->grammar_text, must_call, in.parallel_tool_calls);
     }
     if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0)
         r->params.prompt.erase(0, t->bos.size()); /* the tokenizer adds it */
