@@ -192,7 +192,7 @@ static void forbid_text(std::string *grammar) {
     for (size_t text = grammar->find(until, root); text < line_end; text = grammar->find(until, text + 1)) {
         size_t end = grammar->find_first_not_of("0123456789", text + until.size());
         if (end == std::string::npos) return;
-        for (const char *between : {"?", " space"}) {
+        for (const char *between : {"", "?", " space"}) {
             size_t begin = end + strlen(between);
             if (grammar->compare(end, begin - end, between) != 0) continue;
             if (grammar->compare(begin, call.size(), call) != 0) continue;
