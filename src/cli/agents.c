@@ -74,8 +74,9 @@ static int agents_act(const struct cli *c, const char *model) {
 
 int cli_agents(int argc, char **argv) {
     const char *model = NULL;
-    const struct cli_option own[] = {{"--model", "MODEL", &model, "only its caches of this model"}};
     struct cli c;
+    const struct cli_option own[] = {{"--model", "MODEL", &model, "only its caches of this model"},
+                                     CLI_JSON(c)};
     bool help = false;
     int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 2, &help);
     if (status == CLI_DONE && !help) status = c.n_words ? agents_act(&c, model) : agents_list(&c, model);

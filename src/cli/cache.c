@@ -31,8 +31,9 @@ static int cache_tell(const struct json *answer) {
 
 int cli_cache(int argc, char **argv) {
     struct cli c;
+    const struct cli_option own[] = {CLI_JSON(c)};
     bool help = false;
-    int status = cli_open(&c, argc, argv, NULL, 0, 0, 0, &help);
+    int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 0, &help);
     struct json *answer = NULL;
     if (status == CLI_DONE && !help)
         status = cli_call(&c, &(struct cli_request){"GET", "/admin/cache", NULL, true, false}, &answer);

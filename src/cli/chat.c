@@ -223,8 +223,6 @@ int cli_chat(int argc, char **argv) {
     bool help = false;
     int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 1, &help);
     struct chat chat = {.cli = &c, .terminal = terminal_open(), .stop = {-1, -1}};
-    if (status == CLI_DONE && !help && c.json)
-        status = cli_usage("chat", "there is no --json; /save writes JSON");
     if (status == CLI_DONE && !help) status = chat_run(&chat, system, agent);
     if (chat.stop.read_fd >= 0) wake_close(&chat.stop);
     talk_free(&chat.talk);

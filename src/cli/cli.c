@@ -81,7 +81,7 @@ static int key_read(const struct cli *c, const char *option, const char *env, co
 
 int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own, size_t n_own, int words_min,
              int words_max, bool *ret_help) {
-    const char *server = getenv("HOTSEAT_SERVER"), *json = NULL, *api_key = NULL, *admin_key = NULL;
+    const char *server = getenv("HOTSEAT_SERVER"), *api_key = NULL, *admin_key = NULL;
 #define COMMON_ROW(variable, name, argument, text) {name, argument, &variable, text},
     const struct cli_option common[] = {CLI_COMMON_TABLE(COMMON_ROW)};
 #undef COMMON_ROW
@@ -117,7 +117,6 @@ int cli_open(struct cli *c, int argc, char **argv, const struct cli_option *own,
     }
     if (c->n_words < words_min) return cli_usage(c->verb, "something is missing");
     c->server = server && server[0] ? server : CLI_SERVER_DEFAULT;
-    c->json = json != NULL;
     int status = key_read(c, "--api-key", "HOTSEAT_API_KEY", api_key, &c->api_key);
     return status == CLI_DONE ? key_read(c, "--admin-key", "HOTSEAT_ADMIN_KEY", admin_key, &c->admin_key)
                               : status;

@@ -29,8 +29,7 @@ enum cli_exit { CLI_DONE = 0, CLI_REFUSED = 1, CLI_USAGE = 2, CLI_NO_SERVER = 3 
 #define CLI_COMMON_TABLE(C)                                                                                  \
     C(server, "--server", "URL", "the server; default $HOTSEAT_SERVER, else " CLI_SERVER_DEFAULT)            \
     C(api_key, "--api-key", "FILE|env:NAME", "key of the inference API; default $HOTSEAT_API_KEY")           \
-    C(admin_key, "--admin-key", "FILE|env:NAME", "key of the admin API; default $HOTSEAT_ADMIN_KEY")         \
-    C(json, "--json", NULL, "print the server's answer as JSON")
+    C(admin_key, "--admin-key", "FILE|env:NAME", "key of the admin API; default $HOTSEAT_ADMIN_KEY")
 
 struct cli_option {
     const char *name;     /* "--on-deadline" */
@@ -39,11 +38,15 @@ struct cli_option {
     const char *text;
 };
 
+/* An option of those whose answer cli_call() may print instead of them; c is their struct cli. */
+#define CLI_JSON(c)                                                                                          \
+    { "--json", NULL, &(c).json, "print the server's answer as JSON" }
+
 struct cli { /* one command line, parsed */
     const char *verb;
     const char *server;
-    char *api_key, *admin_key; /* owned; NULL: none */
-    bool json;
+    char *api_key, *admin_key;            /* owned; NULL: none */
+    const char *json;                     /* CLI_JSON was given; NULL: not */
     const char *words[CLI_WORDS_MAX + 1]; /* what is no option; NULL at the end */
     int n_words;
 };
@@ -65,7 +68,7 @@ struct cli_request {
     bool admin;   /* which key */
     bool patient; /* a swap: no time limit */
 };
-/* The answer, read (the caller's, json_free). With --json it was printed as it came, errors too. Anything but
+/* The answer, read (the caller's, json_free). With CLI_JSON it was printed as it came, errors too. Anything but
  * CLI_DONE was told on stderr and is the exit status. */
 int cli_call(const struct cli *c, const struct cli_request *request, struct json **ret);
 /* The parts of it, for who makes the call himself: the key to send (NULL: none); an answer that was no 2xx, and no whole answer, told on

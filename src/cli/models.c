@@ -42,9 +42,10 @@ static int all_tell(const struct json *answer) {
 
 int cli_models(int argc, char **argv) {
     const char *all = NULL;
-    const struct cli_option own[] = {
-        {"--all", NULL, &all, "also those that can't be loaded, with the reason (an admin's question)"}};
     struct cli c;
+    const struct cli_option own[] = {
+        {"--all", NULL, &all, "also those that can't be loaded, with the reason (an admin's question)"},
+        CLI_JSON(c)};
     bool help = false;
     int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 0, &help);
     const struct cli_request api = {"GET", "/v1/models", NULL, false, false};

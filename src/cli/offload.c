@@ -5,8 +5,9 @@
 
 int cli_offload(int argc, char **argv) {
     struct cli c;
+    const struct cli_option own[] = {CLI_JSON(c)};
     bool help = false;
-    int status = cli_open(&c, argc, argv, NULL, 0, 0, 0, &help);
+    int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 0, &help);
     struct json *answer = NULL;
     if (status == CLI_DONE && !help)
         status =

@@ -50,8 +50,9 @@ static int streams_tell(const struct json *streams) {
 
 int cli_ps(int argc, char **argv) {
     struct cli c;
+    const struct cli_option own[] = {CLI_JSON(c)};
     bool help = false;
-    int status = cli_open(&c, argc, argv, NULL, 0, 0, 0, &help);
+    int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 0, 0, &help);
     struct json *answer = NULL;
     if (status == CLI_DONE && !help)
         status = cli_call(&c, &(struct cli_request){"GET", "/admin/ps", NULL, true, false}, &answer);

@@ -48,12 +48,13 @@ static char *swap_body(const struct cli *c, const char *drain, const char *deadl
 
 int cli_swap(int argc, char **argv) {
     const char *drain = NULL, *deadline = NULL, *no_wait = NULL;
+    struct cli c;
     const struct cli_option own[] = {
         {"--drain-timeout", "SECONDS", &drain, "how long running requests may go on"},
         {"--on-deadline", "park|cancel", &deadline,
          "what happens to those that still run then; default park"},
-        {"--no-wait", NULL, &no_wait, "do not wait until it is done"}};
-    struct cli c;
+        {"--no-wait", NULL, &no_wait, "do not wait until it is done"},
+        CLI_JSON(c)};
     bool help = false;
     int status = cli_open(&c, argc, argv, own, ARRAY_LEN(own), 1, 1, &help);
     char *end = NULL;

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "front/front_impl.h"
 
 #define BODY_MAX (8u << 20)  /* 1,024 models of 4 KB each */
@@ -178,7 +179,11 @@ static bool add_name(struct buf *text, const struct model *m, bool first) {
 static char *unknown_text(const struct front *f, const char *name) {
     struct buf text = BUF(0);
     uint32_t n = 0, more = 0;
-    if (name) buf_printf(&text, "no model is named \"%.200s\"; ", name);
+    if (name) {
+        size_t size = strlen(name), shown = size > MODEL_ID_BYTES_MAX ? MODEL_ID_BYTES_MAX : size;
+        shown -= utf8_cut_tail(name, shown);
+        buf_printf(&text, "no model is named \"%.*s%s\"; ", (int)shown, name, shown < size ? "..." : "");
+    }
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         const struct model *m = registry_at(f->registry, i);
         if (!is_listed(m)) continue;

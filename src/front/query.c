@@ -48,6 +48,11 @@ void query_ask(struct front *f, struct request *r) {
         request_free(r);
         return;
     }
+    if (r->model && strlen(r->model) > MODEL_ID_BYTES_MAX) { /* it never had a cache */
+        models_refuse_unknown(f, r);
+        request_free(r);
+        return;
+    }
     struct query *q = mem_alloc(sizeof *q);
     if (!q || f->queries.count >= QUEUE_PER_MODEL_MAX) {
         front_reply_error(f, r, q ? ERR_QUEUE_FULL : ERR_NOMEM, RETRY_SHORT_S, "%s",

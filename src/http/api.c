@@ -96,6 +96,16 @@ bool api_is_only(const struct json *v, const char *only) {
     return json_dump(v, &b) == ERR_OK && b.size == size && memcmp(b.data, only, size) == 0;
 }
 
+bool api_take_model(struct api_error *e, const char *path, const struct json *v, char **ret) {
+    size_t size = 0;
+    const char *s = json_string(v, &size);
+    if (!s || size <= MODEL_ID_BYTES_MAX || memchr(s, '\0', size))
+        return api_take_string(e, path, v, SIZE_MAX, ret);
+    mem_free(*ret);
+    *ret = mem_strndup(s, MODEL_ID_BYTES_MAX + 1);
+    return *ret ? true : api_fail(e, ERR_NOMEM, path, "%s", err_text(ERR_NOMEM));
+}
+
 bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,
                      char **ret) {
     size_t size = 0;

@@ -118,5 +118,7 @@ bool api_is_only(const struct json *v, const char *only);
 /* A copy without NUL bytes inside, at most max_bytes; *ret is freed first. */
 bool api_take_string(struct api_error *e, const char *path, const struct json *v, size_t max_bytes,
                      char **ret);
+/* Likewise, of any size: of a name too long to be a model's so much is kept that it still is none. */
+bool api_take_model(struct api_error *e, const char *path, const struct json *v, char **ret);
 
 #endif

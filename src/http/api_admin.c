@@ -112,9 +112,6 @@ static bool read_query(struct api_error *e, const struct made *made, const char 
                             made->query_model ? "; only 'model' is" : "");
         if (model && !decode(e, "model", m.value, m.value_size, true, &r->model)) return false;
         if (model && r->model[0] == '\0') return api_fail(e, ERR_INVALID, "model", "must not be empty");
-        if (model && strlen(r->model) > MODEL_ID_BYTES_MAX)
-            return api_fail(e, ERR_MODEL_UNKNOWN, "model", "no model has a name of %zu bytes",
-                            strlen(r->model));
         if (r->anthropic && !read_page(e, &m, r)) return false;
         query += size + (query[size] == '&');
     }
@@ -156,7 +153,7 @@ static int64_t seconds_ns(const struct json *v) {
 }
 
 static bool take_model(struct api_error *e, const char *key, const struct json *v, struct request *r) {
-    if (!api_take_string(e, key, v, MODEL_ID_BYTES_MAX, &r->model)) return false;
+    if (!api_take_model(e, key, v, &r->model)) return false;
     return r->model[0] ? true : api_fail(e, ERR_INVALID, key, "must not be empty");
 }
 

@@ -186,9 +186,7 @@ bool api_read_model(struct api_reader *r, const char *name, const struct json *v
     size_t size = 0;
     if (json_string(v, &size) && size == 0)
         return api_fail(r->error, ERR_INVALID, name, "must not be empty; leave it out for the seated model");
-    if (json_string(v, &size) && size > MODEL_ID_BYTES_MAX)
-        return api_fail(r->error, ERR_MODEL_UNKNOWN, name, "no model has a name of %zu bytes", size);
-    return api_take_string(r->error, name, v, MODEL_ID_BYTES_MAX, &r->request->model);
+    return api_take_model(r->error, name, v, &r->request->model);
 }
 
 bool api_read_stream(struct api_reader *r, const char *name UNUSED, const struct json *v) {

@@ -1,4 +1,4 @@
-/* chat_template.cpp - the one C++ file: see chat_template.h. Every function that calls into libllama's C++ or
+/* chat_template.cpp - see chat_template.h. Every function that calls into libllama's C++ or
  * `common` does so inside of guarded(), so no exception leaves.
  *
  * THE SAME PROMPT RULE: a rendered prompt is a function of the request and the template alone. Some templates
@@ -8,24 +8,19 @@
  * function of the prompt, the seed and the call's number, for the same reason. */
 #include <llama.h>
 
-#include "seat/chat_template.h"
+#include "seat/chat_template_impl.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <exception>
 #include <iomanip>
 #include <locale>
-#include <new>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "chat.h"
-#include "common.h"
 #include "json-schema-to-grammar.h"
 #include "llama-ext.h"
 #include "llama-model.h"
@@ -39,31 +34,9 @@ extern "C" {
 }
 #pragma GCC diagnostic pop
 
+using namespace chat_shim;
+
 namespace {
-
-struct refused { /* thrown by our own code where the kind of failure is known */
-    enum err err;
-    std::string text;
-};
-
-template <typename F> enum err guarded(char *why, size_t why_size, F body) noexcept {
-    try {
-        body();
-        return ERR_OK;
-    } catch (const refused &r) {
-        snprintf(why, why_size, "%s", r.text.c_str());
-        return r.err;
-    } catch (const std::bad_alloc &) {
-        snprintf(why, why_size, "out of memory");
-        return ERR_NOMEM;
-    } catch (const std::exception &e) {
-        snprintf(why, why_size, "%s", e.what());
-        return ERR_INVALID;
-    } catch (...) {
-        snprintf(why, why_size, "an unknown exception");
-        return ERR_INTERNAL;
-    }
-}
 
 const struct tm PINNED_DAY = [] { /* Wednesday, 1 January 2025 */
                                   struct tm day = {};
@@ -98,14 +71,6 @@ std::string pin_dates(std::string source) {
     return source;
 }
 
-std::string string_of(const struct msg_bytes &b) {
-    return b.size ? std::string(reinterpret_cast<const char *>(b.data), b.size) : std::string();
-}
-
-std::string string_of(const char *s) {
-    return s ? s : "";
-}
-
 /* "{}" means any object to a client, and any value to a grammar. */
 common_json schema_of(const std::string &text) {
     common_json schema = common_json::parse(text);
@@ -113,7 +78,9 @@ common_json schema_of(const std::string &text) {
     return schema;
 }
 
-std::string schema_grammar(const std::string &text) {
+} // namespace
+
+std::string chat_shim::schema_grammar(const std::string &text) {
     try {
         return json_schema_to_grammar(schema_of(text), true);
     } catch (const std::exception &e) {
@@ -121,38 +88,16 @@ std::string schema_grammar(const std::string &text) {
     }
 }
 
-/* The one token that text is, or -1. */
-int32_t single_token(const struct llama_vocab *vocab, const std::string &text) {
+int32_t chat_shim::single_token(const struct llama_vocab *vocab, const std::string &text) {
     std::vector<llama_token> ids = common_tokenize(vocab, text, false, true);
     return ids.size() == 1 ? ids[0] : -1;
 }
-
-} // namespace
 
 struct chat_templates {
     common_chat_templates_ptr plain, with_tools; /* with_tools: a variant of its own, or NULL */
     const struct llama_vocab *vocab;
     std::string bos; /* "" when the tokenizer adds none */
     std::string stop;
-};
-
-struct call_sent { /* what of a tool call went out */
-    std::string id, arguments;
-    bool head;
-};
-
-struct chat_render {
-    common_chat_params params;
-    common_chat_parser_params reader;
-    bool exact;               /* the text is the content, to the byte: no thoughts, no tools */
-    std::string grammar_text; /* params.grammar, or that of the schema when exact */
-    std::vector<int32_t> kept;
-    std::vector<std::string> stops;
-    std::vector<const char *> stop_pointers;
-    std::string id_seed;
-    size_t n_exact_sent, n_calls_max;
-    std::string content_sent, reasoning_sent;
-    std::vector<call_sent> calls_sent;
 };
 
 /* ---- templates ---- */
@@ -238,19 +183,31 @@ static void continue_last(common_chat_templates_inputs *in) {
     in->add_generation_prompt = false;
 }
 
-/* `common` lets a model that must call a tool write any text first, which a small one does until max_tokens, and several
- * calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as it is. */
-static std::string tighten(std::string grammar, bool must_call, bool parallel) {
-    const std::string call = "tool-call";
-    size_t root = grammar.find("root ::= ");
-    size_t text = root == std::string::npos ? root : grammar.find(" until-", root);
-    if (must_call && text != std::string::npos && text < grammar.find('\n', root)) {
-        size_t end = grammar.find_first_not_of("0123456789", text + strlen(" until-"));
-        if (end != std::string::npos && grammar.compare(end, 2 + call.size(), "? " + call) == 0) {
-            grammar.erase(text, end + 1 - text);
+/* Takes away the text that the root rule lets stand right before a call. */
+static void forbid_text(std::string *grammar) {
+    const std::string rule = "root ::= ", until = " until-", call = " tool-call";
+    size_t root = grammar->compare(0, rule.size(), rule) == 0 ? 0 : grammar->find("\n" + rule);
+    if (root == std::string::npos) return;
+    size_t line_end = grammar->find('\n', root + 1);
+    for (size_t text = grammar->find(until, root); text < line_end; text = grammar->find(until, text + 1)) {
+        size_t end = grammar->find_first_not_of("0123456789", text + until.size());
+        if (end == std::string::npos) return;
+        for (const char *between : {"", "?", " space"}) {
+            size_t begin = end + strlen(between);
+            if (grammar->compare(end, begin - end, between) != 0) continue;
+            if (grammar->compare(begin, call.size(), call) != 0) continue;
+            grammar->erase(text, begin - text);
+            return;
         }
     }
-    const std::string many = "tool-calls ::= (" + call;
+}
+
+/* `common` lets a model that must call a tool write any text first (after its thoughts, if it thinks), which a small one does until
+ * max_tokens, and several calls where one is wanted. Both are one rule of the grammar it made; a grammar that reads otherwise stays as
+ * it is. */
+static std::string tighten(std::string grammar, bool must_call, bool parallel) {
+    if (must_call) forbid_text(&grammar);
+    const std::string call = "tool-call", many = "tool-calls ::= (" + call;
     size_t calls = grammar.find(many);
     size_t line_end = calls == std::string::npos ? calls : grammar.find('\n', calls);
     if (!parallel && line_end != std::string::npos && grammar.compare(line_end - 2, 2, ")+") == 0 &&
@@ -351,7 +308,7 @@ static void render_fill(struct chat_render *r, const struct chat_templates *t,
         if (must_call && r->grammar_text.empty())
             throw refused{ERR_UNSUPPORTED, "this model's chat template can't be made to call a tool"};
         r->n_calls_max = in.parallel_tool_calls ? SIZE_MAX : 1;
-        r->grammar_text = tighten(r->grammar_text, must_call && !thinks, in.parallel_tool_calls);
+        r->grammar_text = tighten(r->grammar_text, must_call, in.parallel_tool_calls);
     }
     if (!t->bos.empty() && r->params.prompt.compare(0, t->bos.size(), t->bos) == 0)
         r->params.prompt.erase(0, t->bos.size()); /* the tokenizer adds it */
@@ -521,137 +478,6 @@ enum err chat_render_parse(struct chat_render *r, const char *text, size_t size_
     if (err) return err;
     if (content->error) return content->error;
     return reasoning->error ? reasoning->error : tool_calls->error;
-}
-
-/* ---- grammar ---- */
-
-struct chat_grammar {
-    struct llama_sampler *rules;
-    const struct llama_vocab *vocab;
-    bool broken; /* the rules lost the text: nothing is allowed any more, and the answer ends with an error */
-    /* A lazy grammar sleeps until its trigger; a trigger inside of thoughts is none. */
-    bool watch_thoughts, thinking;
-    std::string tail, think_start;
-    std::vector<std::string> think_ends;
-};
-
-static void grammar_triggers(const struct llama_vocab *vocab, const common_chat_params &params,
-                             std::vector<std::string> *patterns, std::vector<llama_token> *tokens) {
-    for (const common_grammar_trigger &trigger : params.grammar_triggers) {
-        switch (trigger.type) {
-        case COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN: tokens->push_back(trigger.token); break;
-        case COMMON_GRAMMAR_TRIGGER_TYPE_WORD: {
-            int32_t token = single_token(vocab, trigger.value);
-            if (token >= 0) tokens->push_back(token);
-            patterns->push_back(regex_escape(trigger.value)); /* it may also come spelled out */
-            break;
-        }
-        case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN: patterns->push_back(trigger.value); break;
-        case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL: patterns->push_back("^" + trigger.value + "$"); break;
-        }
-    }
-}
-
-static void note_thoughts(struct chat_grammar *g, const std::string &piece) {
-    g->tail += piece;
-    if (!g->thinking && g->tail.find(g->think_start) != std::string::npos) {
-        g->thinking = true;
-        g->tail.clear();
-    } else if (g->thinking) {
-        for (const std::string &end : g->think_ends) {
-            if (g->tail.find(end) == std::string::npos) continue;
-            g->thinking = false;
-            g->tail.clear();
-            break;
-        }
-    }
-    const size_t keep = 256; /* longer than any of the marks */
-    if (g->tail.size() > 2 * keep) g->tail.erase(0, g->tail.size() - keep);
-}
-
-static void grammar_fill(struct chat_grammar *g, const struct chat_render *r, const std::string &text) {
-    if (!r || !r->params.grammar_lazy) {
-        g->rules = llama_sampler_init_grammar(g->vocab, text.c_str(), "root");
-    } else {
-        std::vector<std::string> patterns;
-        std::vector<llama_token> tokens;
-        grammar_triggers(g->vocab, r->params, &patterns, &tokens);
-        std::vector<const char *> pointers;
-        for (const std::string &p : patterns) pointers.push_back(p.c_str());
-        g->rules = llama_sampler_init_grammar_lazy_patterns(g->vocab, text.c_str(), "root", pointers.data(),
-                                                            pointers.size(), tokens.data(), tokens.size());
-    }
-    if (!g->rules)
-        throw refused{ERR_UNSUPPORTED, "the grammar of this request (schema or tools) can't be compiled"};
-    if (!r || r->exact) return;
-    if (r->params.grammar_lazy) {
-        g->think_start = r->params.thinking_start_tag;
-        g->think_ends = r->params.thinking_end_tags;
-        g->watch_thoughts = !g->think_start.empty() && !g->think_ends.empty();
-        if (g->watch_thoughts) note_thoughts(g, r->params.generation_prompt);
-        return;
-    }
-    /* This grammar begins where the template's opening of the answer begins. */
-    for (llama_token token : common_tokenize(g->vocab, r->params.generation_prompt, false, true)) {
-        llama_sampler_accept(g->rules, token);
-    }
-}
-
-enum err chat_grammar_new(const struct llama_model *model, const struct chat_render *r,
-                          const struct msg_bytes *schema, struct chat_grammar **ret, char *why,
-                          size_t why_size) {
-    *ret = nullptr;
-    struct chat_grammar *g = nullptr;
-    enum err err = guarded(why, why_size, [&] {
-        std::string text = r              ? r->grammar_text
-                           : schema->size ? schema_grammar(string_of(*schema))
-                                          : std::string();
-        if (text.empty()) return;
-        g = new chat_grammar();
-        g->vocab = llama_model_get_vocab(model);
-        grammar_fill(g, r, text);
-    });
-    if (err) {
-        chat_grammar_free(g);
-        return err == ERR_INVALID ? ERR_UNSUPPORTED : err;
-    }
-    *ret = g;
-    return err;
-}
-
-void chat_grammar_free(struct chat_grammar *g) {
-    if (!g) return;
-    if (g->rules) llama_sampler_free(g->rules);
-    delete g;
-}
-
-void chat_grammar_apply(struct chat_grammar *g, llama_token_data_array *candidates) {
-    if (g->thinking && !g->broken) return;
-    char why[64];
-    if (!g->broken && guarded(why, sizeof why, [&] { llama_sampler_apply(g->rules, candidates); }))
-        g->broken = true;
-    for (size_t i = 0; g->broken && i < candidates->size; i++) candidates->data[i].logit = -INFINITY;
-}
-
-bool chat_grammar_allows(struct chat_grammar *g, int32_t token) {
-    llama_token_data one = {token, 1.0f, 0.0f};
-    llama_token_data_array array = {&one, 1, -1, false};
-    chat_grammar_apply(g, &array);
-    return one.logit > 0;
-}
-
-void chat_grammar_accept(struct chat_grammar *g, int32_t token) {
-    if (g->broken) return;
-    char why[64];
-    enum err err = guarded(why, sizeof why, [&] {
-        bool was_thinking = g->thinking;
-        if (g->watch_thoughts) note_thoughts(g, common_token_to_piece(g->vocab, token, true));
-        if (was_thinking) return;
-        /* libllama aborts when an unfinished grammar is told of an end. */
-        if (llama_vocab_is_eog(g->vocab, token) && !chat_grammar_allows(g, token)) return;
-        llama_sampler_accept(g->rules, token);
-    });
-    if (err) g->broken = true;
 }
 
 /* ---- the model ---- */

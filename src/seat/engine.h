@@ -1,5 +1,5 @@
 /* engine.h - the only door to an inference engine: one model, one context, many sequences. Two engines stand behind it:
- * engine_llama.c (with chat_template.cpp the only files that see llama.cpp) and engine_fake.c.
+ * engine_llama.c (with chat_*.cpp the only files that see llama.cpp) and engine_fake.c.
  * Immutable after load: weights, vocabulary, template. Mutable: the KV cells of the context, in sequences 0..n_seqs-1.
  *   EMPTY --load--> LOADED --configure--> READY --(decode, blocks, sampling)-- READY --unload--> EMPTY
  *   (configure again from READY makes a fresh context; unload from any)

@@ -1,6 +1,7 @@
 """The commands: tables, --json, exit statuses, errors in one line that says what to do."""
 import http.server
 import json
+import re
 import subprocess
 import threading
 
@@ -139,6 +140,35 @@ def test_version_and_help():
     markdown = hotseat("serve", "--help-markdown")
     assert markdown.returncode == 0
     assert markdown.stdout == (ROOT / "docs/config.md").read_text(), "docs/config.md is made by: hotseat serve --help-markdown"
+
+
+def options_told(verb):
+    """What its help lists: {option: whether it takes a value}. Of serve's the doctor tells in a sentence."""
+    text = hotseat(verb, "--help").stdout
+    options = {o: bool(argument) for o, argument in re.findall(r"^  (--[a-z-]+)(?: (\S+))?", text, re.M)}
+    return options_told("serve") | options if "Each further option is one of hotseat serve" in text else options
+
+
+def takes(verb, option, value):
+    """Whether the verb takes it; what follows keeps it from doing anything."""
+    own = verb in ("serve", "doctor")
+    done = hotseat(verb, *NEEDS.get(verb, []), option, *[value] * bool(value), *(["--port", "none"] if own else ["--server", "http://127.0.0.1:9"]))
+    refused = done.returncode == 2 and re.search(r"no (such )?option", done.stdout + done.stderr)
+    assert refused or done.returncode == (2 if own else 3) or option == "--help", done
+    return not refused
+
+
+def test_a_verb_lists_the_options_it_takes(tmp_path):
+    """Every option of any verb, with every verb."""
+    (tmp_path / "key").write_text("secret\n")
+    told = {verb: options_told(verb) for verb in [*VERBS, "chat", "serve", "doctor"]}
+    values = {option: value for options in told.values() for option, value in options.items()}
+    assert {"--json", "--server", "--system", "--all", "--no-wait", "--pool"} <= set(values)
+    for verb, options in told.items():
+        for option, value in values.items():
+            given = {"--api-key": str(tmp_path / "key"), "--admin-key": str(tmp_path / "key"), "--server": "http://127.0.0.1:9", "--drain-timeout": "1",
+                     "--on-deadline": "park"}.get(option, "x") if value else None
+            assert (option in options) == takes(verb, option, given), (verb, option)
 
 
 def test_no_wait_begins_a_swap(server):

@@ -6,7 +6,7 @@ import anthropic
 import openai
 import pytest
 from fakes import add
-from hotseat_harness import run_cli
+from hotseat_harness import quote, run_cli
 
 VERSION = {"anthropic-version": "2023-06-01"}
 
@@ -103,6 +103,26 @@ def test_an_unknown_model_is_told_what_there_is(server, models):
     assert wanted in run_cli(s, "swap", "nobody").stderr
     with openai.OpenAI(base_url=s.url + "/v1", api_key="none", max_retries=0) as client, pytest.raises(openai.NotFoundError, match="gpt-4o"):
         client.chat.completions.create(model="nobody", **chat)
+
+
+def test_a_name_longer_than_any_models_is_told_what_there_is(server):
+    """The name itself is shown as far as the longest one could be, and never cut inside of a character."""
+    s = server(model="a")
+    chat = {"messages": [{"role": "user", "content": "x"}]}
+    for name in ("n" * 201, "n" * 70000, "n" + "\u20ac" * 100, "n" * 199 + "\U0001f600", "n" * 200):
+        shown = name.encode()[:200].decode(errors="ignore")
+        wanted = f'no model is named "{shown}{"..." * (shown != name)}"; there are: a, b, c, w'
+        asks = [("POST", "/v1/chat/completions", chat), ("POST", "/v1/completions", {"prompt": "x"}), ("POST", "/tokenize", {"content": "x"}),
+                ("POST", "/v1/messages", {**chat, "max_tokens": 1}), ("POST", "/v1/messages/count_tokens", chat), ("POST", "/admin/models/swap", {})]
+        if len(name) < 1000:
+            asks += [("GET", "/v1/models/" + quote(name), None)]
+        if len(name.encode()) > 200 and len(name) < 1000:  # of one that could have been, the caches may be asked for
+            asks += [("GET", "/admin/agents?model=" + quote(name), None), ("DELETE", "/admin/cache?model=" + quote(name), None)]
+        for method, path, body in asks:
+            r = s.request(method, path, body=body if body is None else {**body, "model": name})
+            error = r.json()["error"]
+            assert (r.status, error["code"], error["param"], error["message"]) == (404, "model_not_found", "model", wanted), (path, r.body)
+    assert s.post("/v1/chat/completions", {**chat, "model": "n" * 300 + "\0"}).status == 400
 
 
 def test_the_list_in_a_404_is_bounded(server, models):

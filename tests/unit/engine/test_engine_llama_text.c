@@ -2,6 +2,7 @@
 #include "engine_fixture.h"
 
 #include "base/json.h"
+#include "link/token_probs.h"
 
 /* ---- text ---- */
 
@@ -450,6 +451,115 @@ START_TEST(test_forced_tool_call) {
 }
 END_TEST
 
+/* A model that thinks and calls tools, in the form of Qwen3's template. */
+#define THINKER                                                                                              \
+    "{% if tools %}{{ '<|im_start|>system\nTools:\n<tools>' }}{% for tool in tools %}{{ '\n' }}{{ tool | "   \
+    "tojson }}"                                                                                              \
+    "{% endfor %}{{ '\n</tools>\n<tool_call>\n{\"name\": <function-name>, \"arguments\": "                   \
+    "<args-json-object>}\n</tool_call><|im_end|>\n' }}"                                                      \
+    "{% endif %}{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"                                 \
+    "{% if m.role == 'assistant' and m.reasoning_content %}"                                                 \
+    "{{ '<think>\n' + m.reasoning_content + '\n</think>\n\n' }}{% endif %}{{ m.content }}"                   \
+    "{% for c in m.tool_calls or [] %}{% if m.content or not loop.first %}{{ '\n' }}{% endif %}"             \
+    "{{ '<tool_call>\n{\"name\": \"' }}{{ c.function.name }}{{ '\", \"arguments\": ' }}"                     \
+    "{{ c.function.arguments | tojson }}{{ '}\n</tool_call>' }}{% endfor %}{{ '<|im_end|>\n' }}"             \
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"                              \
+    "{% if enable_thinking is defined and enable_thinking is false %}"                                       \
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+
+#define THINKER_XML THINKER "{# <function=NAME>, <parameter=NAME>: as Qwen3.5's #}"
+
+static struct engine *load_thinker(const char *template_source) {
+    struct engine *e = NULL;
+    struct engine_model model;
+    char why[256] = "";
+    struct engine_load_params p = load_params(QWEN);
+    p.template_source = template_source;
+    ck_assert_int_eq(engine_open(&e), ERR_OK);
+    enum err err = engine_load(e, &p, &model, why, sizeof why);
+    ck_assert_msg(err == ERR_OK, "load: %s", why);
+    configure(e, CELLS);
+    return e;
+}
+
+/* What goes on after the tokens of given, pushed to end at once, which only a grammar can forbid: it must have begun a call, or not. */
+static void check_pushed(struct engine *e, struct msg_submit r, const char *given, bool called) {
+    int32_t *end = NULL, *begun = NULL, out[100];
+    uint32_t n_end = 0, n = 0;
+    struct buf bias = BUF(64), text = BUF(1 << 16);
+    ck_assert_int_eq(engine_tokenize(e, "<|im_end|>", 10, true, false, &end, &n_end), ERR_OK);
+    ck_assert_uint_eq(n_end, 1);
+    token_bias_put(&bias, end[0], 100);
+    r.logit_bias = (struct msg_bytes){.data = bias.data, .size = (uint32_t)bias.size};
+    ck_assert_int_eq(engine_tokenize(e, given, strlen(given), true, false, &begun, &n), ERR_OK);
+    uint32_t got = generate(e, &r, begun, n, out, 100, &text);
+    buf_put(&text, "", 1);
+    ck_assert_msg(engine_is_end(e, out[got - 1]), "%s", (const char *)text.data);
+    ck_assert_msg(called ? got > n + 3 : got == n + 1, "%u after %u: %s", got, n, (const char *)text.data);
+    struct joined j = feed(e, &r, (const char *)text.data, 5);
+    ck_assert_msg(j.n_calls == called, "%s", (const char *)text.data);
+    struct json_error error;
+    struct json *args = json_read(j.arguments[0], strlen(j.arguments[0]), &error);
+    ck_assert_msg(!called || json_string(json_get(args, "city"), NULL), "%s", j.arguments[0]);
+    json_free(args);
+    buf_free(&j.content);
+    buf_free(&j.reasoning);
+    buf_free(&text);
+    buf_free(&bias);
+    mem_free(begun);
+    mem_free(end);
+}
+
+#define CALL "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \""
+#define CALL_XML "<tool_call>\n<function=get_weather>\n<parameter=city>\n"
+
+/* Once a call has begun its grammar holds it to the end, whatever stands in its arguments; a call inside of thoughts is none. */
+START_TEST(test_marks_of_thoughts_inside_of_a_call) {
+    static const struct {
+        const char *begun;
+        bool called;
+    } cases[] = {
+        {CALL "Par", true},
+        {CALL "a <think> b", true},
+        {CALL "a </think> b", true},
+        {CALL "<think>x</think> b", true},
+        {"<think>\nHm.\n</think>\n\n" CALL "a <think>", true},
+        {"<think>\nShall I write " CALL, false},
+        {"It is", false},
+    };
+    struct engine *e = load_thinker(THINKER);
+    struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Weather in Paris?\"}]");
+    r.tools = bytes(TOOLS);
+    r.parallel_tool_calls = 0;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) check_pushed(e, r, cases[i].begun, cases[i].called);
+    engine_free(e);
+}
+END_TEST
+
+/* Whether the template itself ends the thoughts or a call does, the grammar of the call wakes. */
+START_TEST(test_a_call_at_the_end_of_thoughts) {
+    static const struct {
+        const char *begun;
+        bool no_thinking, called;
+    } cases[] = {
+        {CALL_XML "Par", true, true},
+        {"<think>\nHm.\n" CALL_XML "Par", false, true},
+        {"<think>\nHm.\n</think>\n\n" CALL_XML "Par", false, true},
+        {"<think>\nHm.\n" CALL_XML "<think>Par", false, true},
+        {"<think>\nHm.", false, false},
+    };
+    struct engine *e = load_thinker(THINKER_XML);
+    struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Weather in Paris?\"}]");
+    r.tools = bytes(TOOLS);
+    r.parallel_tool_calls = 0;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        r.no_thinking = cases[i].no_thinking;
+        check_pushed(e, r, cases[i].begun, cases[i].called);
+    }
+    engine_free(e);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *s = suite_create("engine_llama_text");
     TCase *t = tcase_create("text");
@@ -468,6 +578,8 @@ static Suite *suite(void) {
     tcase_add_test(t, test_schema_makes_json);
     tcase_add_test(t, test_after_text_that_left_the_grammar_nothing_is_allowed);
     tcase_add_test(t, test_forced_tool_call);
+    tcase_add_test(t, test_marks_of_thoughts_inside_of_a_call);
+    tcase_add_test(t, test_a_call_at_the_end_of_thoughts);
     suite_add_tcase(s, t);
     return s;
 }
