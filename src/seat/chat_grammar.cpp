@@ -74,7 +74,8 @@ static bool read_marks(struct chat_grammar *g, const std::string &text, size_t *
     bool ended = false;
     trim_tail(g);
     g->tail += text;
-    for (size_t begin; find_mark(g, &begin, &g->n_read);) {
+    for (size_t begin, end; find_mark(g, &begin, &end);) {
+        g->n_read = end;
         ended = g->thinking;
         g->thinking = !g->thinking;
         *ret_mark = begin;
@@ -138,6 +139,19 @@ static void grammar_fill(struct chat_grammar *g, const struct chat_render *r, co
     }
 }
 
+/* The grammar that was made stricter may refuse how the answer has begun (a prefilled text before the call): then `common`'s own it is. */
+static void grammar_fill_either(struct chat_grammar *g, const struct chat_render *r,
+                                const std::string &text) {
+    try {
+        grammar_fill(g, r, text);
+    } catch (const std::exception &) {
+        if (!r || r->exact || text == r->params.grammar) throw;
+        if (g->rules) llama_sampler_free(g->rules);
+        g->rules = nullptr;
+        grammar_fill(g, r, r->params.grammar);
+    }
+}
+
 enum err chat_grammar_new(const struct llama_model *model, const struct chat_render *r,
                           const struct msg_bytes *schema, struct chat_grammar **ret, char *why,
                           size_t why_size) {
@@ -150,7 +164,7 @@ enum err chat_grammar_new(const struct llama_model *model, const struct chat_ren
         if (text.empty()) return;
         g = new chat_grammar();
         g->vocab = llama_model_get_vocab(model);
-        grammar_fill(g, r, text);
+        grammar_fill_either(g, r, text);
     });
     if (err) {
         chat_grammar_free(g);

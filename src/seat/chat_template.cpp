@@ -183,23 +183,25 @@ static void continue_last(common_chat_templates_inputs *in) {
     in->add_generation_prompt = false;
 }
 
-/* Takes away the text that the root rule lets stand right before a call. */
+/* Takes away the text that the root rule lets stand right before a call: the last there is, for thoughts may stand before it in the same way. */
 static void forbid_text(std::string *grammar) {
     const std::string rule = "root ::= ", until = " until-", call = " tool-call";
     size_t root = grammar->compare(0, rule.size(), rule) == 0 ? 0 : grammar->find("\n" + rule);
     if (root == std::string::npos) return;
     size_t line_end = grammar->find('\n', root + 1);
+    size_t found = std::string::npos, found_size = 0;
     for (size_t text = grammar->find(until, root); text < line_end; text = grammar->find(until, text + 1)) {
         size_t end = grammar->find_first_not_of("0123456789", text + until.size());
-        if (end == std::string::npos) return;
+        if (end == std::string::npos) break;
         for (const char *between : {"", "?", " space"}) {
             size_t begin = end + strlen(between);
             if (grammar->compare(end, begin - end, between) != 0) continue;
             if (grammar->compare(begin, call.size(), call) != 0) continue;
-            grammar->erase(text, begin - text);
-            return;
+            found = text;
+            found_size = begin - text;
         }
     }
+    if (found != std::string::npos) grammar->erase(found, found_size);
 }
 
 /* `common` lets a model that must call a tool write any text first (after its thoughts, if it thinks), which a small one does until

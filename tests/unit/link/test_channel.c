@@ -195,7 +195,7 @@ END_TEST
 START_TEST(an_end_inside_a_frame_is_an_end) {
     struct msg got;
     open_both();
-    ck_assert_int_eq(write(fds[1], "\x10\0\0\0\2\0\1\0abc", 11), 11);
+    ck_assert_int_eq(write(fds[1], "\x10\0\0\0\3\0\1\0abc", 11), 11);
     channel_free(TAKE(ends[1]));
     ck_assert_int_eq(channel_receive(ends[0], &got), ERR_EOF);
     close_both();
