@@ -13,9 +13,18 @@ AWAY_S = PATIENCE_S + 1  # more than any limit here, and than what front.c takes
 LIMITS = ["--load-timeout", "1", "--step-timeout", "1.5"]
 
 
+def status(pid):
+    """One letter, as ps has it."""
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0]
+
+
 def freeze(s):
-    pids = [s.process.pid, *s.children()]
-    for pid in pids:
+    pids = [s.process.pid]
+    os.kill(s.process.pid, signal.SIGSTOP)
+    wait_until(lambda: status(s.process.pid) == "T", what="the front stands still: nobody is born or buried any more")
+    pids += s.children()
+    for pid in pids[1:]:
         os.kill(pid, signal.SIGSTOP)
     time.sleep(AWAY_S)
     for pid in reversed(pids):
