@@ -111,7 +111,9 @@ static uint32_t whole_prompts(struct room *r, uint32_t n_decodes) {
         if (t->state == STREAM_DECODE && t->generated > YOUNG_TOKENS) return 0;
     }
     uint32_t n = 0, space = BATCH_TOKENS - n_decodes;
-    for (struct stream *t = NULL; (t = next_shortest(r, t)) && n + t->left <= space;) n += t->left;
+    for (struct stream *t = NULL; (t = next_shortest(r, t)) && n + t->left <= space;) {
+        if (t->prefill_tokens == 0) n += t->left; /* the end of a long one has not just begun */
+    }
     return n;
 }
 

@@ -156,12 +156,21 @@ END_TEST
 START_TEST(who_has_begun_is_not_stopped_by_those_that_come) {
     struct stream *a = young("ann");
     reader("bob", 400);
+    ck_assert_uint_eq(step(1), 1 + 400);
     reader("cid", 400);
-    ck_assert_uint_ge(step(1), 1 + 400);
-    ck_assert_uint_ge(step(2), 1 + 400 - BATCH_TOKENS / 4);
+    ck_assert_uint_eq(step(2), 2 + 400);
     ck_assert_uint_eq(a->generated, 3);
     reader("dan", 60);
     ck_assert_uint_eq(step(3), 3 + BUDGET);
+}
+END_TEST
+
+START_TEST(the_end_of_a_long_prompt_stops_nobody_who_begins) {
+    struct stream *t = reader("ann", 1300);
+    step(0);
+    young("bob");
+    ck_assert_uint_lt(t->n_tokens - read_of(t), BATCH_TOKENS - 1);
+    ck_assert_uint_eq(step(1), 1 + BUDGET);
 }
 END_TEST
 
@@ -246,6 +255,7 @@ int main(void) {
                                   streams_that_begin_together_are_read_together,
                                   a_long_prompt_is_not_read_with_those_that_begin,
                                   who_has_begun_is_not_stopped_by_those_that_come,
+                                  the_end_of_a_long_prompt_stops_nobody_who_begins,
                                   a_step_of_unknown_length_is_undisturbed,
                                   short_prompts_do_not_stop_the_oldest,
                                   a_leader_is_as_short_as_who_follows_it,
