@@ -28,7 +28,7 @@
       "KV cells of the seated model; auto: what is left beside weights and compute, at most 4G")             \
     X(parallel, "parallel", NUMBER, 1, PARALLEL_MAX, "4", "N", false, "sequences that run at the same time") \
     X(token_gap, "token-gap", NUMBER, 2, TOKEN_GAP_MAX, "3", "N", false,                                     \
-      "while prompts are read, the gap between tokens of a running stream, from its second on, is kept "     \
+      "while prompts are read, the gap between tokens of a running stream, from its third on, is kept "      \
       "within so many times the undisturbed gap; prompts get the rest")                                      \
     X(auto_swap, "auto-swap", SWITCH, 0, 0, "on", "on|off", true,                                            \
       "whether a request for another model may cause a swap, or only the admin may")                         \

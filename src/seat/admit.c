@@ -237,12 +237,16 @@ static struct sequence *best_resident(struct room *r, const struct stream *t, ui
     return best;
 }
 
-bool admit_wants(struct room *r, const struct sequence *s) {
-    LIST_EACH(&r->streams, struct stream, node, t) {
-        uint32_t common = 0;
-        if (t->state <= STREAM_QUEUED && t->n_tokens > 0 && best_resident(r, t, &common) == s) return true;
+void admit_mark_wanted(struct room *r) {
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        s->wanted = false;
     }
-    return false;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state > STREAM_QUEUED || t->n_tokens == 0) continue;
+        uint32_t common = 0;
+        struct sequence *s = best_resident(r, t, &common);
+        if (s) s->wanted = true;
+    }
 }
 
 static uint32_t blocks_wanted(const struct stream *t) {

@@ -3,7 +3,7 @@
  *   SHORTEST  the prompt that is read soonest comes first, so that a short one does not wait behind a long one. Whom others follow
  *             (follow.c) is as short as the shortest of them.
  *   TOGETHER  streams that begin at about the same time are read together: while nobody who runs has more than YOUNG_TOKENS, prompts that
- *             fit whole into a step are in it. The bound on gaps holds from there on.
+ *             fit whole into a step are in it. The bound on gaps holds from a stream's third token on.
  *   OLDEST    a fourth of the prompts' part is the oldest one's whatever comes, so that short ones never stop a long one. Each
  *             becomes the oldest one some day; a leader is older than who follows it. */
 #include <string.h>

@@ -212,7 +212,7 @@ static bool is_forbidden(const struct engine_sampler *s, int32_t token) {
     return false;
 }
 
-/* What pick_greedy() says where nothing changes the logits, for a third of its time; -1: it has to be asked. */
+/* What pick_greedy() says where nothing changes the logits, without a list of candidates; -1: it has to be asked. */
 static int32_t pick_plain(const struct engine_sampler *s, const float *logits) {
     if (s->filters || s->n_biases || s->n_seen) return -1;
     int32_t n = s->e->n_vocab, best = -1;

@@ -189,8 +189,14 @@ static bool has_stayed(const struct room *r, const struct sequence *s) {
 }
 
 void room_leave_idle(struct room *r) {
+    bool any = false;
     LIST_EACH(&r->idle, struct sequence, node, s) {
-        if (!has_stayed(r, s) || admit_wants(r, s)) continue;
+        any = any || has_stayed(r, s);
+    }
+    if (!any) return;
+    admit_mark_wanted(r);
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (!has_stayed(r, s) || s->wanted) continue;
         if (is_one_shot(s) || (r->cache_on && !s->turn_unsaved && save_is_done(r, s))) sequence_drop(r, s);
     }
 }

@@ -43,6 +43,7 @@ struct sequence {
     uint32_t tail_saved, noted; /* n_tokens when the tail was posted, when the agent's name was moved */
     uint32_t n_prompt;          /* of the last turn that ran on it; its answer begins there */
     bool interrupted;           /* that turn was parked, cancelled, failed */
+    bool wanted;                /* idle, and somebody who waits will go on from it: admit_mark_wanted() */
     int64_t idle_since_ns, leave_since_ns;
     uint64_t idle_since; /* the room's n_decoded then */
 };
