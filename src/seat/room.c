@@ -384,8 +384,10 @@ static bool step(struct room *r) {
     return busy;
 }
 
-/* While something waits for the disk its answer is mail; the clock only matters for idle sequences. */
-static int64_t sleep_ns(const struct room *r) {
+/* While something waits for the disk its answer is mail; the clock matters for a step that waits for it, and for idle sequences. */
+static int64_t sleep_ns(struct room *r) {
+    int64_t due_ns = batch_word_due_ns(r), left = due_ns - clock_now_ns();
+    if (due_ns) return left > 0 ? left : 0;
     if (r->op.step != STEP_NONE || r->streams.count > 0) return 100 * NS_PER_MS;
     return r->idle.count > 0 ? NS_PER_S : -1;
 }

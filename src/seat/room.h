@@ -188,5 +188,6 @@ uint32_t follow_shortest(struct room *r, const struct stream *t);
 
 /* batch.c */
 bool batch_step(struct room *r);
+int64_t batch_word_due_ns(struct room *r); /* WORD: until then no step begins; 0: one may begin */
 
 #endif

@@ -228,6 +228,48 @@ START_TEST(after_an_aborted_step_they_are_short) {
 }
 END_TEST
 
+/* G5: else it would wait for all of the long one's step, and be in the next one only. */
+START_TEST(a_long_step_waits_for_the_disks_word_about_a_short_prompt) {
+    struct stream *longer = reader("ann", 2000), *t = reader("bob", 60);
+    const enum stream_state asking[] = {STREAM_LOOKUP, STREAM_PLAN, STREAM_RESTORE};
+    for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
+        t->state = asking[i];
+        t->arrived_ns = t->asked_ns =
+            clock_now_ns() + NS_PER_S; /* a machine that stands still does not matter */
+        ck_assert(!batch_step(room));
+        t->arrived_ns = t->asked_ns = clock_now_ns() - NS_PER_S; /* a disk that is slow is not waited for */
+        uint32_t had = read_of(longer);
+        ck_assert_uint_eq(step(0), BATCH_TOKENS);
+        ck_assert_uint_eq(read_of(longer), had + BATCH_TOKENS);
+    }
+    t->state = STREAM_PREFILL;
+    step(0);
+    ck_assert_int_eq(t->state, STREAM_DECODE);
+}
+END_TEST
+
+START_TEST(a_step_of_running_streams_waits_for_nobody) {
+    struct stream *a = runner("ann"), *t = reader("bob", 60);
+    reader("cid", 2000);
+    uint32_t said = a->generated;
+    t->state = STREAM_PLAN;
+    t->asked_ns = clock_now_ns() + NS_PER_S;
+    step(1);
+    ck_assert_uint_eq(a->generated, said + 1);
+}
+END_TEST
+
+/* With no place for another stream the answer is of no use yet. */
+START_TEST(who_can_not_enter_is_not_waited_for) {
+    struct stream *t = reader("bob", 60);
+    reader("cid", 2000);
+    t->state = STREAM_LOOKUP;
+    t->arrived_ns = clock_now_ns() + NS_PER_S;
+    room->parallel = room->n_running;
+    ck_assert_uint_eq(step(0), BATCH_TOKENS);
+}
+END_TEST
+
 /* Steps that take time: the room measures them, and the budget comes out about right. The fake engine sleeps, so that a busy machine
  * makes steps longer, but not their number. */
 START_TEST(the_room_measures_its_steps) {
@@ -260,6 +302,9 @@ int main(void) {
                                   short_prompts_do_not_stop_the_oldest,
                                   a_leader_is_as_short_as_who_follows_it,
                                   after_an_aborted_step_they_are_short,
+                                  a_long_step_waits_for_the_disks_word_about_a_short_prompt,
+                                  a_step_of_running_streams_waits_for_nobody,
+                                  who_can_not_enter_is_not_waited_for,
                                   the_room_measures_its_steps};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
     return check_run_case("batch", t);
