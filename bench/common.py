@@ -24,6 +24,8 @@ MODELS = CACHE / "models"
 SMOL = "SmolLM2-135M-Instruct.Q4_1"
 QWEN = "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M"
 GEMMA = "gemma-3-270m-Q4_K_M"
+PIECE = 1 << 20
+PAGE_CACHE = ("warm", "cold")  # a file is in it, or not
 THREADS = max(1, min(os.cpu_count() or 1, 2))
 WORDS = ("river stone lantern quiet harvest window copper meadow signal thread winter anchor garden mirror "
          "bridge candle forest pepper marble island rocket violin planet basket hammer silver").split()
@@ -216,8 +218,33 @@ def forget_file(path):
     os.close(fd)
 
 
+def read_file(path):
+    """Seconds of reading it whole, in order."""
+    buffer, began = bytearray(PIECE), time.monotonic()
+    with open(path, "rb", buffering=0) as f:
+        while f.readinto(buffer):
+            pass
+    return time.monotonic() - began
+
+
+def prepare(path, how):
+    """how: one of PAGE_CACHE."""
+    if how == "cold":
+        forget_file(path)
+    else:
+        read_file(path)
+
+
+def kernel_io(pid, key):
+    return int(re.search(rf"^{key}: (\d+)", pathlib.Path(f"/proc/{pid}/io").read_text(), re.M)[1])
+
+
 def kernel_written(pid):
-    return int(re.search(r"^write_bytes: (\d+)", pathlib.Path(f"/proc/{pid}/io").read_text(), re.M)[1])
+    return kernel_io(pid, "write_bytes")
+
+
+def kernel_read(pid):
+    return kernel_io(pid, "read_bytes")
 
 
 def saved(server):

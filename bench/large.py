@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Models of true size take turns: every step of a swap against its floor, first tokens beside llama-server's router.
 
-usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--runs N] [--layers N --width N] [--peers LIST] [--repack]
+usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--runs N] [--layers N --width N] [--peers LIST] [--models-in DIR]
+                      [--repack | --restore [--context N]]
 
 Llama 3.1 8B, Qwen 2.5 14B and Gemma 3 12B in their exact shapes (bench/large_models.py), written to the cache folder and removed at the end:
-21 GB of disk. All ordered pairs of the models, with the file in the page cache and without (posix_fadvise).
+21 GB of disk, or as NAME-TYPE.gguf in DIR already, where they stay. All ordered pairs of the models, with the file in the page cache and without
+(posix_fadvise).
 --repack: instead, what repacked weights cost and give, for both types of file; on a few layers it takes minutes, and all of it but the vocabulary and the
-output matrix grows with the layers. Writes bench/out/large.json, draws bench/out/swap-FROM-TO-CACHE.svg and prints tables for docs/benchmarks.md. With --layers and --width (and a small --pool) it shows that it works; its figures then say
-nothing.
+output matrix grows with the layers.
+--restore: instead, conversations of 4,096, 16,384 and 32,768 tokens (what pool and context hold of that) come back from the disk, one model after the
+other (bench/restore_large.py); 5 GB of disk beside the model's file.
+Writes bench/out/large.json, draws bench/out/swap-FROM-TO-CACHE.svg and prints tables for docs/benchmarks.md. With --layers and --width (and a small
+--pool) it shows that it works; its figures then say nothing.
 """
 import argparse
 import json
@@ -23,34 +28,18 @@ import tempfile
 import threading
 import time
 
-from common import CACHE, RELEASE, ROOT, THREADS, conditions, forget_file, get, hotseat, post, prompt_of, router, saved
+from common import (CACHE, PAGE_CACHE, RELEASE, ROOT, THREADS, conditions, forget_file, get, hotseat, post, prepare, prompt_of, read_file, router,
+                    saved)
 from costs import compare_repack, print_repack
 from large_models import FILE_TYPES, SHAPES, scaled, tensor_bytes, tensors_of, write
+from restore_large import print_restores, restores_of
 from timeline import draw, spans_of
 
-PIECE = 1 << 20
 PEERS = ("router", "router as it comes")
-ROUNDS = ("warm", "cold")
 
 
 def bytes_of(text):
     return int(text[:-1]) << {"K": 10, "M": 20, "G": 30}[text[-1]]
-
-
-def read_file(path):
-    """Seconds of reading it whole, in order."""
-    buffer, began = bytearray(PIECE), time.monotonic()
-    with open(path, "rb", buffering=0) as f:
-        while f.readinto(buffer):
-            pass
-    return time.monotonic() - began
-
-
-def prepare(path, how):
-    if how == "cold":
-        forget_file(path)
-    else:
-        read_file(path)
 
 
 def processes(server):
@@ -152,7 +141,7 @@ def walk(server, files, how, words):
 def floors_of(path, seat, runs):
     """What loading costs a program that does nothing else, and the disk's own rate: nobody sits meanwhile."""
     out = {}
-    for how in ROUNDS:
+    for how in PAGE_CACHE:
         found = []
         for _ in range(runs):
             prepare(path, how)
@@ -167,7 +156,7 @@ def floors_of(path, seat, runs):
 def bench_ours(args, files):
     result = {"floors": {}, "seats": {}, "visits": []}
     extra = ("--log-level", "debug", "--memory", args.memory, "--pool", args.pool, "--patience", 0, "--cache-disk", "4G")
-    with tempfile.TemporaryDirectory(dir=args.folder) as cache, hotseat(cache, "none", extra, models=args.folder) as server:
+    with tempfile.TemporaryDirectory(dir=args.folder) as cache, hotseat(cache, "none", extra, models=args.models) as server:
         server.ours = True
         for name, path in files.items():  # each is measured, and its floors are taken from the cells that it gets
             post(server.url, "/admin/models/swap", {"model": path.stem})
@@ -177,7 +166,7 @@ def bench_ours(args, files):
             print(f"  {name:14} " + json.dumps(result["floors"][name]), flush=True)
         words = {}
         for _ in range(args.runs):
-            for how in ROUNDS:
+            for how in PAGE_CACHE:
                 result["visits"] += walk(server, files, how, words)
     return result
 
@@ -187,7 +176,7 @@ def bench_peer(args, files, seats, repack):
     with tempfile.TemporaryDirectory(dir=args.folder) as folder, router(folder, repack, cells) as server:
         server.ours, words = False, {}
         for _ in range(args.runs):
-            for how in ROUNDS:
+            for how in PAGE_CACHE:
                 visits += walk(server, files, how, words)
     return visits
 
@@ -246,8 +235,24 @@ def bench_repack(args, shapes):
     return result
 
 
+def file_of(args, name, shape):
+    path = args.models / f"{name}-{args.type}.gguf"
+    return path if args.models_in else write(path, shape, args.type)
+
+
+def bench_restore(args, shapes):
+    result = {}
+    for name, shape in shapes.items():
+        path = file_of(args, name, shape)
+        result[name] = restores_of(path, shape, args)
+        if not args.models_in:
+            path.unlink()
+    print_restores(result)
+    return result
+
+
 def bench_swaps(args, shapes):
-    files = {n: write(args.folder / f"{n}-{args.type}.gguf", s, args.type) for n, s in shapes.items()}
+    files = {n: file_of(args, n, s) for n, s in shapes.items()}
     print("hotseat", flush=True)
     result = {"hotseat": bench_ours(args, files)}
     for peer in args.peers:
@@ -260,7 +265,8 @@ def bench_swaps(args, shapes):
 
 def room_for(args, shapes):
     """Why it can't be run here, or None."""
-    size = sum(tensor_bytes(d, k) for s in shapes.values() for _, d, k in tensors_of(s, args.type)) + (5 << 30)
+    files = [sum(tensor_bytes(d, k) for _, d, k in tensors_of(s, args.type)) for s in shapes.values()]
+    size = (0 if args.models_in else max(files) if args.restore or args.repack else sum(files)) + (5 << 30)
     if shutil.disk_usage(CACHE).free < size:
         return f"{CACHE} has no room for {gib(size)} GiB"
     available = field("/proc/meminfo", "MemAvailable") << 10
@@ -279,11 +285,19 @@ def main():
     parser.add_argument("--layers", type=int, help="models of so many layers")
     parser.add_argument("--width", type=int, help="and so wide")
     parser.add_argument("--peers", default=",".join(PEERS), help="of these, or none; as it comes it repacks the weights, for minutes a load")
+    parser.add_argument("--models-in", type=pathlib.Path, help="the folder of files that are there already; they stay")
     parser.add_argument("--repack", action="store_true", help="with repacked weights and without, one model after the other")
+    parser.add_argument("--restore", action="store_true", help="conversations come back from the disk, one model after the other")
+    parser.add_argument("--context", type=int, help="of the seat, with --restore; default: what the pool holds")
     args = parser.parse_args()
     names, args.peers = args.names or list(SHAPES), [p for p in args.peers.split(",") if p and p != "none"]
-    if len(set(names)) != len(names) or len(names) < (1 if args.repack else 2) or set(names) - set(SHAPES) or set(args.peers) - set(PEERS):
+    if args.repack and (args.restore or args.models_in) or args.context and not args.restore:
+        parser.error("--repack writes its own files and does nothing else; --context goes with --restore")
+    if len(set(names)) != len(names) or len(names) < (1 if args.repack or args.restore else 2) or set(names) - set(SHAPES) or set(args.peers) - set(PEERS):
         parser.error("two or three different models, please, and known peers")
+    missing = [n for n in names if args.models_in and not (args.models_in / f"{n}-{args.type}.gguf").is_file()]
+    if missing:
+        parser.error(f"{args.models_in} has no {args.type} of {', '.join(missing)}")
     shapes = {n: scaled(SHAPES[n], args.layers, args.width) for n in names}
     reason = room_for(args, shapes)
     if reason:
@@ -296,8 +310,9 @@ def main():
     print(conditions(args.runs) + f"; --memory {args.memory} --pool {args.pool}" + ("; SMALL: figures say nothing" if small(args) else ""), flush=True)
     with tempfile.TemporaryDirectory(prefix="large.", dir=CACHE) as folder:
         args.folder = pathlib.Path(folder)
-        result = (bench_repack if args.repack else bench_swaps)(args, shapes)
-    (out / f"large{'-repack' * args.repack}{'-small' * small(args)}.json").write_text(json.dumps(result, indent=1))
+        args.models = args.models_in or args.folder
+        result = (bench_repack if args.repack else bench_restore if args.restore else bench_swaps)(args, shapes)
+    (out / f"large{'-repack' * args.repack}{'-restore' * args.restore}{'-small' * small(args)}.json").write_text(json.dumps(result, indent=1))
     return 0
 
 

@@ -1,14 +1,18 @@
 """The reference models' true shapes (bench/large_models.py): what hotseat makes of the headers, and the real engine on narrow ones."""
+import json
 import math
 import re
 import shutil
+import subprocess
 import sys
+import types
 
 import pytest
 from hotseat_harness import ROOT, Answer
 
 sys.path.insert(0, str(ROOT / "bench"))
 import large_models  # noqa: E402
+import restore_large  # noqa: E402
 from large_models import SHAPES, scaled, write  # noqa: E402
 
 # Parameters, bytes of weights, KV bytes a token at q8_0 in the layers with full attention, and of a sequence's windows. By hand from
@@ -82,3 +86,61 @@ def test_narrow_ones_of_the_shapes_run_and_their_blocks_come_back_bit_for_bit(se
     s.fault("kv_flip")
     assert ask().kv != never_left.kv, "a flipped byte must turn the comparison red"
     shutil.rmtree(folder)  # pytest keeps a test's folder, and these are large
+
+
+def bytes_restored(shape, n):
+    """KV of n tokens at q8_0 and of the last window, of a Gemma of one full layer in six; beside it each file has a header and its cells' positions."""
+    row = 2 * shape.kv_heads * shape.head * 34 // 32
+    if not shape.gemma:
+        return n * shape.layers * row, n // 256
+    return n * (shape.layers // 6) * row + 1024 * (shape.layers - shape.layers // 6) * row, n // 256 + 4
+
+
+def test_bench_long_conversations_come_back_without_being_read_first(tmp_path):
+    """bench/large.py --restore: store_stretch makes of one block a conversation that the server takes for its own, window parts where they are needed."""
+    shapes = {n: scaled(SHAPES[n], 6, 256) for n in ("llama-3.1-8b", "gemma-3-12b")}
+    for name, shape in shapes.items():
+        write(tmp_path / f"{name}-Q4_K_M.gguf", shape)
+    argv = [sys.executable, ROOT / "bench/large.py", *shapes, "--restore", "--models-in", tmp_path, "--layers", "6", "--width", "256", "--pool", "128M",
+            "--context", "8200", "--memory", "4G"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.iterdir())) == 2, "they were there before, and stay"
+    result = json.loads((ROOT / "bench/out/large-restore-small.json").read_text())
+    for name, shape in shapes.items():
+        found = result[name]
+        assert found["window"] == (1024 if shape.gemma else 0) and found["prefill_tokens"] == 257
+        assert list(found["sizes"]) == ["4096", "8192"]
+        for n, size in found["sizes"].items():
+            kv, files = bytes_restored(shape, int(n))
+            assert size["files"] == files and kv < size["bytes"] < kv + files * 6000, (name, n, size, kv)
+            assert [r["cache"] for r in size["rows"]] == ["warm", "cold"] * 2
+            assert all(r["restore_ms"] > 0 and r["plain_ms"] > 0 for r in size["rows"])
+    assert "Agents of 8,192 tokens of gemma" in done.stdout and "Agents of 8,192 tokens of llama" not in done.stdout
+    shutil.rmtree(tmp_path)
+
+
+def test_bench_a_long_conversation_that_does_not_come_back_whole_is_no_figure(tmp_path, monkeypatch):
+    name, files_of = "llama-3.1-8b", restore_large.files_of
+    shape = scaled(SHAPES[name], *SMALL[name])
+    path = write(tmp_path / f"{name}.gguf", shape)
+
+    def files_without_one(*args):
+        files = files_of(*args)
+        files[5].write_bytes(files[5].read_bytes()[:-1] + b"?")
+        return files
+
+    monkeypatch.setattr(restore_large, "files_of", files_without_one)
+    args = types.SimpleNamespace(folder=tmp_path, memory="4G", pool="80M", context=4100, runs=2)
+    with pytest.raises(RuntimeError, match="1280 of 4096 tokens were cached"):
+        restore_large.restores_of(path, shape, args)
+    shutil.rmtree(tmp_path)
+
+
+def test_bench_the_sum_over_agents_is_the_pools_own():
+    """10 GB of cells, Gemma 3 12B at q8_0 (FIGURES): four sequences may run and twelve stay; with eight 23 windows fit into half of what is left."""
+    _, _, token, window = FIGURES["gemma-3-12b"]
+    assert restore_large.plan_of(token, window, 10**10, 4) == (16, (10**10 - 16 * window) // (256 * token) * 256)
+    assert restore_large.plan_of(token, window, 10**10, 8)[0] == 8 + 23
+    assert restore_large.resident(token, window, 10**10, 4) == 16
+    assert restore_large.plan_of(token, window, window, 1) == (0, 0)
