@@ -1,4 +1,5 @@
-"""The reference models' true shapes (bench/large_models.py): what hotseat makes of the headers, and the real engine on narrow ones."""
+"""The reference models' true shapes (bench/large_models.py): what hotseat makes of the headers, and the real engine on narrow ones. HOTSEAT_LONG=1:
+bench/large.py --restore on two of them instead of one."""
 import json
 import math
 import re
@@ -8,7 +9,7 @@ import sys
 import types
 
 import pytest
-from hotseat_harness import ROOT, Answer
+from hotseat_harness import LONG, ROOT, Answer
 
 sys.path.insert(0, str(ROOT / "bench"))
 import large_models  # noqa: E402
@@ -98,14 +99,14 @@ def bytes_restored(shape, n):
 
 def test_bench_long_conversations_come_back_without_being_read_first(tmp_path):
     """bench/large.py --restore: store_stretch makes of one block a conversation that the server takes for its own, window parts where they are needed."""
-    shapes = {n: scaled(SHAPES[n], 6, 256) for n in ("llama-3.1-8b", "gemma-3-12b")}
+    shapes = {n: scaled(SHAPES[n], 6, 256) for n in ("gemma-3-12b", "llama-3.1-8b")[:1 + LONG]}
     for name, shape in shapes.items():
         write(tmp_path / f"{name}-Q4_K_M.gguf", shape)
     argv = [sys.executable, ROOT / "bench/large.py", *shapes, "--restore", "--models-in", tmp_path, "--layers", "6", "--width", "256", "--pool", "128M",
             "--context", "8200", "--memory", "4G"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(tmp_path.iterdir())) == 2, "they were there before, and stay"
+    assert len(list(tmp_path.iterdir())) == len(shapes), "they were there before, and stay"
     result = json.loads((ROOT / "bench/out/large-restore-small.json").read_text())
     for name, shape in shapes.items():
         found = result[name]
