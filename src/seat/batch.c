@@ -5,7 +5,7 @@
  *   TOGETHER  streams that begin at about the same time are read together: while nobody who runs has more than YOUNG_TOKENS, prompts that
  *             fit whole into a step are in it. The bound on gaps holds from a stream's third token on.
  *   WORD      a step of prompts alone does not begin while the disk's answer about another stream is due within WORD_NS: that stream would
- *             wait for all of the step, a second and more on a CPU, and be in the next one only.
+ *             wait for all of the step, a second and more on a CPU, and be in the next one only. No step waits longer than WORDS_NS.
  *   OLDEST    a fourth of the prompts' part is the oldest one's whatever comes, so that short ones never stop a long one. Each
  *             becomes the oldest one some day; a leader is older than who follows it. */
 #include <string.h>
@@ -18,6 +18,7 @@
 #define OLDEST_PART 4
 #define YOUNG_TOKENS 2           /* as many steps tell what an undisturbed gap is */
 #define WORD_NS (20 * NS_PER_MS) /* a plan takes below 1 ms, a block of 30 MB some 20 */
+#define WORDS_NS (10 * WORD_NS)
 
 static void item_add(struct room *r, int32_t token, uint32_t pos, int32_t slot, bool logits) {
     must(r->n_items < BATCH_TOKENS);
@@ -244,16 +245,21 @@ static int64_t asked_ns(const struct room *r, const struct stream *t) {
 }
 
 int64_t batch_word_due_ns(struct room *r) {
-    int64_t last_ns = 0;
+    int64_t last_ns = 0, now = clock_now_ns();
+    if (r->held_since_ns && now - r->held_since_ns >= WORDS_NS) return 0;
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state == STREAM_DECODE) return 0; /* steps are short */
         if (asked_ns(r, t) > last_ns) last_ns = asked_ns(r, t);
     }
-    return last_ns && last_ns + WORD_NS > clock_now_ns() ? last_ns + WORD_NS : 0;
+    return last_ns && last_ns + WORD_NS > now ? last_ns + WORD_NS : 0;
 }
 
 bool batch_step(struct room *r) {
-    if (batch_word_due_ns(r)) return false;
+    if (batch_word_due_ns(r)) {
+        if (!r->held_since_ns) r->held_since_ns = clock_now_ns();
+        return false;
+    }
+    r->held_since_ns = 0;
     uint32_t n_decodes = collect(r);
     if (r->n_items == 0) return false;
     int64_t began_ns = clock_now_ns();

@@ -118,6 +118,7 @@ struct room {
     struct step_budget budget; /* since CONFIGURE */
     uint32_t oldest_owed;   /* of the oldest prompt's part of small steps: what was too little for a token */
     bool together;          /* the step's prompts are more than the budget has: TOGETHER (batch.c) */
+    int64_t held_since_ns;  /* the next step waits for the disk's word (batch.c); 0: it does not */
     bool aborted;           /* the last step was */
     int64_t short_until_ns; /* steps are short, since one was aborted a moment ago */
 };

@@ -259,6 +259,19 @@ START_TEST(a_step_of_running_streams_waits_for_nobody) {
 }
 END_TEST
 
+/* Of a disk that stands still somebody may ask every moment. */
+START_TEST(a_long_step_does_not_wait_for_one_word_after_the_other) {
+    struct stream *longer = reader("ann", 2000), *t = reader("bob", 60);
+    t->state = STREAM_PLAN;
+    t->asked_ns = clock_now_ns() + NS_PER_S;
+    ck_assert(!batch_step(room));
+    room->held_since_ns -= NS_PER_S;
+    ck_assert_uint_eq(step(0), BATCH_TOKENS);
+    ck_assert_uint_eq(read_of(longer), BATCH_TOKENS);
+    ck_assert(!batch_step(room));
+}
+END_TEST
+
 /* With no place for another stream the answer is of no use yet. */
 START_TEST(who_can_not_enter_is_not_waited_for) {
     struct stream *t = reader("bob", 60);
@@ -304,6 +317,7 @@ int main(void) {
                                   after_an_aborted_step_they_are_short,
                                   a_long_step_waits_for_the_disks_word_about_a_short_prompt,
                                   a_step_of_running_streams_waits_for_nobody,
+                                  a_long_step_does_not_wait_for_one_word_after_the_other,
                                   who_can_not_enter_is_not_waited_for,
                                   the_room_measures_its_steps};
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) tcase_add_test(t, tests[i]);
