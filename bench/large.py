@@ -2,7 +2,7 @@
 """Models of true size take turns: every step of a swap against its floor, first tokens beside llama-server's router.
 
 usage: bench/large.py [NAME ...] [--type Q4_K_M] [--memory 20G] [--pool 4G] [--runs N] [--layers N --width N] [--peers LIST] [--models-in DIR]
-                      [--repack | --restore [--context N]]
+                      [--repack | --restore [--context N] | --promises]
 
 Llama 3.1 8B, Qwen 2.5 14B and Gemma 3 12B in their exact shapes (bench/large_models.py), written to the cache folder and removed at the end:
 21 GB of disk, or as NAME-TYPE.gguf in DIR already, where they stay. All ordered pairs of the models, with the file in the page cache and without
@@ -11,6 +11,7 @@ Llama 3.1 8B, Qwen 2.5 14B and Gemma 3 12B in their exact shapes (bench/large_mo
 output matrix grows with the layers.
 --restore: instead, conversations of 4,096, 16,384 and 32,768 tokens (what pool and context hold of that) come back from the disk, one model after the
 other (bench/restore_large.py); 5 GB of disk beside the model's file.
+--promises: instead, S4, S5, S10 and S15 on these models (bench/large_promises.py); it fails where one is not kept.
 Writes bench/out/large.json, draws bench/out/swap-FROM-TO-CACHE.svg and prints tables for docs/benchmarks.md. With --layers and --width (and a small
 --pool) it shows that it works; its figures then say nothing.
 """
@@ -32,6 +33,7 @@ from common import (CACHE, PAGE_CACHE, RELEASE, ROOT, THREADS, conditions, forge
                     saved)
 from costs import compare_repack, print_repack
 from large_models import FILE_TYPES, SHAPES, scaled, tensor_bytes, tensors_of, write
+from large_promises import bench_promises
 from restore_large import print_restores, restores_of
 from timeline import draw, spans_of
 
@@ -251,8 +253,7 @@ def bench_restore(args, shapes):
     return result
 
 
-def bench_swaps(args, shapes):
-    files = {n: file_of(args, n, s) for n, s in shapes.items()}
+def bench_swaps(args, files):
     print("hotseat", flush=True)
     result = {"hotseat": bench_ours(args, files)}
     for peer in args.peers:
@@ -286,13 +287,15 @@ def main():
     parser.add_argument("--width", type=int, help="and so wide")
     parser.add_argument("--peers", default=",".join(PEERS), help="of these, or none; as it comes it repacks the weights, for minutes a load")
     parser.add_argument("--models-in", type=pathlib.Path, help="the folder of files that are there already; they stay")
-    parser.add_argument("--repack", action="store_true", help="with repacked weights and without, one model after the other")
-    parser.add_argument("--restore", action="store_true", help="conversations come back from the disk, one model after the other")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--repack", action="store_true", help="with repacked weights and without, one model after the other")
+    modes.add_argument("--restore", action="store_true", help="conversations come back from the disk, one model after the other")
+    modes.add_argument("--promises", action="store_true", help="refusals, failures, memory and hangs")
     parser.add_argument("--context", type=int, help="of the seat, with --restore; default: what the pool holds")
     args = parser.parse_args()
     names, args.peers = args.names or list(SHAPES), [p for p in args.peers.split(",") if p and p != "none"]
-    if args.repack and (args.restore or args.models_in) or args.context and not args.restore:
-        parser.error("--repack writes its own files and does nothing else; --context goes with --restore")
+    if args.repack and args.models_in or args.context and not args.restore:
+        parser.error("--repack writes its own files; --context goes with --restore")
     if len(set(names)) != len(names) or len(names) < (1 if args.repack or args.restore else 2) or set(names) - set(SHAPES) or set(args.peers) - set(PEERS):
         parser.error("two or three different models, please, and known peers")
     missing = [n for n in names if args.models_in and not (args.models_in / f"{n}-{args.type}.gguf").is_file()]
@@ -311,8 +314,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="large.", dir=CACHE) as folder:
         args.folder = pathlib.Path(folder)
         args.models = args.models_in or args.folder
-        result = (bench_repack if args.repack else bench_restore if args.restore else bench_swaps)(args, shapes)
-    (out / f"large{'-repack' * args.repack}{'-restore' * args.restore}{'-small' * small(args)}.json").write_text(json.dumps(result, indent=1))
+        if args.repack or args.restore:
+            result = (bench_repack if args.repack else bench_restore)(args, shapes)
+        else:
+            files = {n: file_of(args, n, s) for n, s in shapes.items()}
+            result = (bench_promises if args.promises else bench_swaps)(args, files)
+    mode = "-repack" * args.repack + "-restore" * args.restore + "-promises" * args.promises
+    (out / f"large{mode}{'-small' * small(args)}.json").write_text(json.dumps(result, indent=1))
     return 0
 
 
