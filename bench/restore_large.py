@@ -128,7 +128,10 @@ def restore_once(server, model, n, files, how):
     h = body["hotseat"]
     if cached_of(body) != n:
         raise RuntimeError(f"{cached_of(body)} of {n} tokens were cached: {body}")
-    row = {"cache": how, "restore_ms": h["restore_ms"], "first_token_ms": h["first_token_ms"], "kernel_read": kernel_read(seat) - before}
+    read, size = kernel_read(seat) - before, sum(f.stat().st_size for f in files)
+    if how == "cold" and read < size * 0.9 or how == "warm" and read > size * 0.1:
+        raise RuntimeError(f"{how}, but {read} of {size} bytes came from the disk")
+    row = {"cache": how, "restore_ms": h["restore_ms"], "first_token_ms": h["first_token_ms"], "kernel_read": read}
     for f in files:
         prepare(f, how)
     return row | {"plain_ms": sum(read_file(f) for f in files) * 1e3}
@@ -177,7 +180,7 @@ def print_restores(result):
                 print(f"| {name} | {n:,} | {how} | {spread(m['all'], '{:,.0f}')} ms | {size['bytes'] / 1e6:,.0f} | {m['kernel_read'] / 1e6:,.0f} "
                       f"| {rate:,.0f} | {rate / reference:.2f} | {m['plain_ms']:,.0f} ms | **{m['restore_ms'] / m['plain_ms']:.2f}** "
                       f"| {prefill_ms / 1e3:,.0f} s at {found['prefill_per_s']:.1f} t/s | **{prefill_ms / m['restore_ms']:,.0f}** |")
-    print("\nThe prefill is at the rate of the first 256 tokens; later ones take longer. Restores and plain reads are medians.")
+    print("\nThe prefill is at the rate of one prompt of 257 tokens. Restores and plain reads are medians.")
     for name, found in result.items():
         if AGENT_TOKENS in found["sizes"] and found["window"]:
             print_agents(name, found)

@@ -4,8 +4,8 @@
  *             (follow.c) is as short as the shortest of them.
  *   TOGETHER  streams that begin at about the same time are read together: while nobody who runs has more than YOUNG_TOKENS, prompts that
  *             fit whole into a step are in it. The bound on gaps holds from a stream's third token on.
- *   WORD      a step of prompts alone does not begin while the disk's answer about another stream is due within WORD_NS: that stream would
- *             wait for all of the step, a second and more on a CPU, and be in the next one only. No step waits longer than WORDS_NS.
+ *   WORD      while the disk is asked about another stream, a step of prompts alone begins a little later, by WORD_PART of what it takes at
+ *             most: that stream would wait for all of it, a second and more on a CPU, and be in the next one only.
  *   OLDEST    a fourth of the prompts' part is the oldest one's whatever comes, so that short ones never stop a long one. Each
  *             becomes the oldest one some day; a leader is older than who follows it. */
 #include <string.h>
@@ -16,9 +16,8 @@
 #include "seat/room.h"
 
 #define OLDEST_PART 4
-#define YOUNG_TOKENS 2           /* as many steps tell what an undisturbed gap is */
-#define WORD_NS (20 * NS_PER_MS) /* a plan takes below 1 ms, a block of 30 MB some 20 */
-#define WORDS_NS (10 * WORD_NS)
+#define YOUNG_TOKENS 2 /* as many steps tell what an undisturbed gap is */
+#define WORD_PART 8
 
 static void item_add(struct room *r, int32_t token, uint32_t pos, int32_t slot, bool logits) {
     must(r->n_items < BATCH_TOKENS);
@@ -121,13 +120,18 @@ static uint32_t whole_prompts(struct room *r, uint32_t n_decodes) {
     return n;
 }
 
+/* Prompt tokens of any step. */
+static uint32_t prompts_most(const struct room *r) {
+    bool is_short = r->short_until_ns && clock_now_ns() < r->short_until_ns;
+    return is_short ? BATCH_TOKENS_SHORT : BATCH_TOKENS;
+}
+
 static uint32_t prompt_tokens(struct room *r, uint32_t n_decodes) {
     uint32_t n = step_budget_tokens(&r->budget, n_decodes),
              whole = n_decodes ? whole_prompts(r, n_decodes) : 0;
     r->together = whole > n;
     if (r->together) n = whole;
-    bool is_short = r->short_until_ns && clock_now_ns() < r->short_until_ns;
-    return is_short && n > BATCH_TOKENS_SHORT ? BATCH_TOKENS_SHORT : n;
+    return n < prompts_most(r) ? n : prompts_most(r);
 }
 
 static void collect_prefills(struct room *r, uint32_t n_decodes) {
@@ -238,20 +242,33 @@ static uint32_t collect(struct room *r) {
     return n_decodes;
 }
 
-/* When the disk was asked for what t waits for; 0: it was not. */
-static int64_t asked_ns(const struct room *r, const struct stream *t) {
-    if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE) return t->asked_ns;
-    return t->state == STREAM_LOOKUP && r->n_running < r->parallel ? t->arrived_ns : 0;
+/* Does the disk have a word to say that is of use to the next step? Beside running streams steps are short. IN ORDER (admit.c): not about who
+ * stands behind one that can't enter. */
+static bool word_is_due(struct room *r) {
+    bool due = false, enters = r->n_running < r->parallel;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_DECODE) return false;
+        if (t->state == STREAM_QUEUED) enters = false;
+        if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE || (t->state == STREAM_LOOKUP && enters))
+            due = true;
+    }
+    return due;
+}
+
+/* What the next step takes, of prompts alone; 0: there is none, or none was measured yet. */
+static int64_t prompts_ns(struct room *r) {
+    uint64_t n = 0;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->state == STREAM_PREFILL) n += t->n_tokens - t->seq->n_tokens;
+    }
+    return (int64_t)(n < prompts_most(r) ? n : prompts_most(r)) * r->budget.token_alone_ns;
 }
 
 int64_t batch_word_due_ns(struct room *r) {
-    int64_t last_ns = 0, now = clock_now_ns();
-    if (r->held_since_ns && now - r->held_since_ns >= WORDS_NS) return 0;
-    LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->state == STREAM_DECODE) return 0; /* steps are short */
-        if (asked_ns(r, t) > last_ns) last_ns = asked_ns(r, t);
-    }
-    return last_ns && last_ns + WORD_NS > now ? last_ns + WORD_NS : 0;
+    if (!word_is_due(r)) return 0;
+    int64_t now = clock_now_ns();
+    int64_t due_ns = (r->held_since_ns ? r->held_since_ns : now) + prompts_ns(r) / WORD_PART;
+    return due_ns > now ? due_ns : 0;
 }
 
 bool batch_step(struct room *r) {
