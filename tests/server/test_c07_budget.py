@@ -32,13 +32,20 @@ class Watch:
         pid = self.s.seat_pid()
         while not self.stop.is_set():
             try:
-                os.kill(pid, signal.SIGSTOP)
-                wait_until(lambda: self._stands(pid), what="the seat stands still", every=0.0005)
-                self.most = max(self.most, self._size())
-                self.looks += 1
-            finally:
-                os.kill(pid, signal.SIGCONT)
+                self._look(pid)
+            except ProcessLookupError:  # replaced by another one
+                wait_until(lambda: self.s.seat_pid() not in (None, pid), what="the next seat")
+                pid = self.s.seat_pid()
             time.sleep(0.004)
+
+    def _look(self, pid):
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: self._stands(pid), what="the seat stands still", every=0.0005)
+            self.most = max(self.most, self._size())
+            self.looks += 1
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def __enter__(self):
         self.thread.start()

@@ -26,7 +26,7 @@ class Killer:
     """Kills the seat, whatever it does at the moment; knows when."""
 
     def __init__(self, server):
-        self.server, self.deaths = server, []
+        self.server, self.deaths, self.killed = server, [], None
 
     async def run(self, stop):
         while not stop.is_set():
@@ -38,6 +38,7 @@ class Killer:
                 pid = self.server.seat_pid()
                 if pid is not None:
                     os.kill(pid, signal.SIGKILL)
+                    self.killed = pid
                     self.deaths.append(time.monotonic())
 
 
@@ -57,7 +58,8 @@ def test_s13_load_while_the_seat_is_killed_every_5_s(server, models, tmp_path):
             return await crowd.ask(r.model, r.prompt, stream=r.stream, agent=r.agent, temperature=0.8 * (i % 2), seed=i)
 
         async def too_long():
-            await until(lambda: len(killer.deaths) == 2, 60, "two deaths that hit only what moves")
+            # And the next seat is there: what is given to a dead one, before that is known, is its first submission.
+            await until(lambda: len(killer.deaths) == 2 and s.seat_pid() not in (None, killer.killed), 60, "two deaths that hit only what moves")
             return await crowd.ask("a", long_text(LONG_PROMPT) + "[[len=20]]", stream=False, agent="eve")
         deaths = asyncio.create_task(killer.run(stop))
         long_one = asyncio.create_task(too_long())
