@@ -174,11 +174,23 @@ static struct model *bind(struct front *f, struct request *q) {
     return NULL;
 }
 
+/* Until the first of those enters the seat who have to go before there is room: m's own, or, of too many in all, of any model. */
+static uint32_t retry_when_room_s(struct front *f, const struct model *m) {
+    if (m->waiting.count >= QUEUE_PER_MODEL_MAX) return retry_after_s(f, f->now_ns + turn_eta_ns(f, m, 1));
+    int64_t soonest_ns = INT64_MAX;
+    for (uint32_t i = 0; i < registry_count(f->registry); i++) {
+        const struct model *other = registry_at(f->registry, i);
+        int64_t eta_ns = other->waiting.count ? turn_eta_ns(f, other, 1) : INT64_MAX;
+        if (eta_ns < soonest_ns) soonest_ns = eta_ns;
+    }
+    return soonest_ns == INT64_MAX ? RETRY_SHORT_S : retry_after_s(f, f->now_ns + soonest_ns);
+}
+
 static bool refuse_if_full(struct front *f, struct request *q, const struct model *m) {
     if (m->waiting.count < QUEUE_PER_MODEL_MAX && f->n_waiting < QUEUE_TOTAL_MAX &&
         f->requests_bytes + choices_bytes(q) <= REQUESTS_BYTES_MAX)
         return false;
-    front_reply_error(f, q, ERR_QUEUE_FULL, retry_after_s(f, f->now_ns + turn_eta_ns(f, m, 1)),
+    front_reply_error(f, q, ERR_QUEUE_FULL, retry_when_room_s(f, m),
                       "%zu requests wait for %s, %u in all, of %llu MB", m->waiting.count, m->id,
                       f->n_waiting, (unsigned long long)(f->requests_bytes >> 20));
     return true;

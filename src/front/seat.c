@@ -195,7 +195,9 @@ static void on_stats(struct front *f, struct msg_stats *s) {
     metrics_set(f->metrics, METRIC_CACHE_BUDGET, (int64_t)s->disk_budget_bytes);
     metrics_set(f->metrics, METRIC_CACHE_DIRTY, (int64_t)s->dirty_bytes);
     metrics_set(f->metrics, METRIC_AGENTS_UNSAVED, (int64_t)s->unsaved_agents);
-    if (s->decode_calls != old->decode_calls) f->seat_progress_ns = f->now_ns;
+    /* A block that was put back is progress too: a long restore from a slow disk takes no step. */
+    if (s->decode_calls != old->decode_calls || s->blocks_read != old->blocks_read)
+        f->seat_progress_ns = f->now_ns;
     f->stats = *s;
 }
 

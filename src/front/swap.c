@@ -24,7 +24,7 @@ static const unsigned ALLOWED[SWAP_STATE_COUNT] = {
     [SWAP_STARTING] = TO(LOADING) | TO(EMPTY) | TO(ROLLING_BACK) | TO(FAILED),
     [SWAP_EMPTY] = TO(LOADING) | TO(STARTING) | TO(FAILED),
     [SWAP_SERVING] = TO(DRAINING) | TO(STARTING),
-    [SWAP_DRAINING] = TO(EVICTING) | TO(STARTING),
+    [SWAP_DRAINING] = TO(EVICTING) | TO(SERVING) | TO(STARTING),
     [SWAP_EVICTING] = TO(UNLOADING) | TO(STARTING),
     [SWAP_UNLOADING] = TO(LOADING) | TO(EMPTY) | TO(STARTING) | TO(ROLLING_BACK),
     [SWAP_LOADING] = TO(CONFIGURING) | TO(STARTING) | TO(ROLLING_BACK) | TO(FAILED),
@@ -282,6 +282,7 @@ static void on_configured(struct swap *s, struct msg_configured *m, int64_t now_
     s->seated = s->last_seated = target;
     if (s->record.cause != SWAP_CAUSE_RECOVER) s->seated_since_ns = now_ns; /* else its sitting goes on */
     if (s->record.cause != SWAP_CAUSE_RECOVER && !s->rolling_back) s->hold_until_ns = 0;
+    if (s->record.cause != SWAP_CAUSE_RECOVER) s->returned = s->rolling_back;
     s->record.memory_after_bytes = s->configured.memory_bytes;
     s->seated_cost_bytes = target->measure.weights_bytes + s->configured.compute_bytes +
                            target->measure.base_bytes_per_token * s->configured.n_cells +
@@ -341,8 +342,21 @@ struct model *swap_next(const struct swap *s) {
     return swap_busy(s) ? target_of(s) : s->seated;
 }
 
-void swap_raise_hold(struct swap *s, int64_t hold_ns) {
+void swap_join(struct swap *s, int64_t hold_ns) {
+    s->joined = true;
     if (hold_ns > s->hold_ns) s->hold_ns = hold_ns;
+}
+
+bool swap_call_off(struct swap *s, int64_t now_ns) {
+    if (s->step != STEP_DRAIN || s->draining_by_force || s->joined || s->record.cause != SWAP_CAUSE_TURN)
+        return false;
+    log_info("swap.called_off", "id=%llu swap_to=%s", (unsigned long long)s->record.id, log_q(s->record.to));
+    step_set(s, STEP_NONE, 0, now_ns);
+    set_state(s, SWAP_SERVING);
+    s->record = (struct swap_record){0};
+    s->from = s->to = NULL;
+    s->ops->changed(s->ops->ctx);
+    return true;
 }
 
 void swap_hold_seated(struct swap *s, int64_t until_ns) {
@@ -355,6 +369,7 @@ uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_
     s->to = order->to;
     s->cancel_at_deadline = order->cancel_at_deadline;
     s->hold_ns = order->hold_ns;
+    s->joined = false;
     s->load_tries = 0;
     uint64_t id = ++s->last_id;
     s->record = (struct swap_record){

@@ -4,7 +4,7 @@
  *   state         step      leaves it
  *   EMPTY         -         swap_begin()
  *   SERVING       -         swap_begin(); the seat's death (-> STARTING, the same model again)
- *   DRAINING      DRAIN     no stream runs; at the deadline streams are parked or cancelled
+ *   DRAINING      DRAIN     no stream runs; at the deadline streams are parked or cancelled; swap_call_off() -> SERVING
  *   EVICTING      EVICT     EVICTED
  *   UNLOADING     UNLOAD    UNLOADED, and the memory came back; else the process is ended
  *   STARTING      START     READY
@@ -106,13 +106,15 @@ struct swap {
     struct model *seated;      /* while SERVING or DRAINING, EVICTING of it */
     struct model *last_seated; /* for "default" with an empty seat */
     int64_t seated_since_ns, hold_until_ns;
-    bool alive; /* the seat's process has said READY */
+    bool returned; /* it sits because another one could not be loaded */
+    bool alive;    /* the seat's process has said READY */
 
     /* the operation under way; record.id 0: none */
     struct swap_record record;
     struct model *from, *to; /* NULL: empty */
     int64_t drain_deadline_ns, hold_ns;
     bool cancel_at_deadline, draining_by_force, rolling_back, loaded; /* loaded: the seat holds weights */
+    bool joined;                                                      /* somebody has joined it */
     uint32_t load_tries;
     uint64_t op; /* of the message whose answer is awaited */
     int64_t step_since_ns, step_deadline_ns;
@@ -162,8 +164,11 @@ struct swap_order {
 /* Not while busy; to must have been validated and not be seated. Returns the operation's id. */
 uint64_t swap_begin(struct swap *s, const struct swap_order *order, int64_t now_ns);
 struct model *swap_next(const struct swap *s); /* who sits when what is under way is over; NULL: nobody */
-void swap_raise_hold(struct swap *s,
-                     int64_t hold_ns); /* for who joins: the operation under way holds at least so long */
+void swap_join(struct swap *s,
+               int64_t hold_ns); /* the operation under way is theirs too, and holds at least so long */
+/* A turn that drains, for whose model nobody waits any more: as if it had never begun. False: it goes on (it has moved something,
+ * or somebody ordered or joined it). */
+bool swap_call_off(struct swap *s, int64_t now_ns);
 void swap_hold_seated(struct swap *s, int64_t until_ns); /* who sits stays at least until then */
 
 void swap_on_msg(struct swap *s, struct msg *m,

@@ -90,7 +90,7 @@ static void join(struct front *f, struct swap_wait *w, uint64_t id) {
     w->id = id;
     w->joined = true;
     if (!w->request) return;
-    swap_raise_hold(&f->swap, hold_of(f, w->to, w->request));
+    swap_join(&f->swap, hold_of(f, w->to, w->request));
     if (!w->request->wait) wait_answer_begun(f, w);
 }
 
@@ -338,6 +338,8 @@ static void view(struct front *f, struct turn_view *v, struct model *seated, boo
     v->in.seated_oldest_ns = waiting_of(seated).oldest_ns;
     v->in.seated_background =
         has_work && v->in.seated_oldest_ns == INT64_MAX && !runs_but_background(f, seated);
+    /* Nobody has gathered for a model that is back at once; else all that waited for it would be before the others again. */
+    if (f->swap.returned) v->in.seated_oldest_ns = INT64_MAX;
 }
 
 /* Those that run are half through, on the average. */
@@ -354,7 +356,10 @@ int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position) {
     if (swap_busy(s)) {
         v.in.swap_left_ns = swap_eta_ns(s, f->now_ns);
         if (s->step == STEP_DRAIN && s->from) v.in.swap_left_ns += drain_left_ns(f, s);
-        v.in.hold_until_ns = 0;
+        if (v.in.swap_left_ns < 1) v.in.swap_left_ns = 1; /* it takes longer than expected: still under way */
+        bool comes_back = s->rolling_back || s->record.cause == SWAP_CAUSE_RECOVER; /* and its hold goes on */
+        int64_t hold_ns = next ? s->hold_ns : 0;
+        if (!comes_back) v.in.hold_until_ns = hold_ns ? f->now_ns + v.in.swap_left_ns + hold_ns : 0;
     }
     uint32_t target = TURNS_SEATED;
     for (uint32_t i = 0; i < registry_count(f->registry) && v.in.n_others < MODELS_MAX; i++) {
@@ -385,9 +390,35 @@ static void turn_to(struct front *f, struct model *m, bool background_gives_way)
     mem_free(no.details);
 }
 
+/* What a reload said of it while its swap was under way. */
+static void settings_of_reload(struct front *f, struct model *m) {
+    if (m && registry_settings(f->registry, m)) log_warn("reload.sections", "model=%s", log_q(m->id));
+}
+
+/* Who wanted the model that comes has left, or is too late, and nothing was moved for it yet. */
+static void call_off(struct front *f) {
+    struct model *from = f->swap.from, *to = f->swap.to;
+    if (f->stop || !to || to->waiting.count || !swap_call_off(&f->swap, f->now_ns)) return;
+    weights_ahead_end(f->ahead);
+    settings_of_reload(f, to);
+    settings_of_reload(f, from);
+}
+
+/* Somebody waits who is no background one, for a model that is still being looked at: then background waits too. */
+static bool background_is_early(const struct front *f, const struct turns_queue *chosen) {
+    for (uint32_t i = 0; i < registry_count(f->registry) && chosen->background; i++) {
+        struct model *m = registry_at(f->registry, i);
+        bool wanted = m->waiting.count && waiting_of(m).oldest_ns != INT64_MAX;
+        if (wanted && m->state == MODEL_AVAILABLE && !m->measure.known && f->now_ns >= m->not_before_ns)
+            return true;
+    }
+    return false;
+}
+
 void turn_schedule(struct front *f) {
     f->schedule = false;
     f->turn_at_ns = INT64_MAX;
+    call_off(f);
     dispatch_streams(f);
     struct model *seated = f->swap.seated;
     bool has_work = f->running.count || (seated && seated->waiting.count);
@@ -402,7 +433,8 @@ void turn_schedule(struct front *f) {
     }
     struct turns_decision d = turns_decide(&v.in);
     if (d.action == TURNS_WAIT && d.until_ns < f->turn_at_ns) f->turn_at_ns = d.until_ns;
-    if (d.action == TURNS_SWAP) turn_to(f, v.models[d.target], v.in.seated_background);
+    if (d.action == TURNS_SWAP && !background_is_early(f, &v.queues[d.target]))
+        turn_to(f, v.models[d.target], v.in.seated_background);
 }
 
 /* ---- the end of a swap ---- */
@@ -448,12 +480,8 @@ void turn_swap_ended(struct front *f, const struct swap_record *r) {
     f->last_swap_to = r->outcome == SWAP_OK ? f->swap.seated : NULL;
     f->first_pending = false;
     f->schedule = true;
-    struct model *to =
-        r->to[0] ? registry_find(f->registry, r->to) : NULL; /* what a reload meanwhile said of it */
-    struct model *from = r->from[0] ? registry_find(f->registry, r->from) : NULL;
-    if (to && registry_settings(f->registry, to)) log_warn("reload.sections", "model=%s", log_q(to->id));
-    if (from && registry_settings(f->registry, from))
-        log_warn("reload.sections", "model=%s", log_q(from->id));
+    settings_of_reload(f, r->to[0] ? registry_find(f->registry, r->to) : NULL);
+    settings_of_reload(f, r->from[0] ? registry_find(f->registry, r->from) : NULL);
     f->idle_since_ns = INT64_MAX; /* the new model's idleness begins when it is seen to have no work */
     struct buf body = BUF(16384);
     struct json_out w = events_begin(f, &body);

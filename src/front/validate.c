@@ -110,6 +110,7 @@ static void measure_failed(struct front *f, enum blame blame, const char *reason
         return;
     }
     bool idle = m->state == MODEL_AVAILABLE || m->state == MODEL_FAILED;
+    if (m->state == MODEL_LOADING || m->state == MODEL_SEATED) return; /* that says more */
     uint32_t retry_s = blame == BLAME_FILE ? 0 : RETRY_SHORT_S;
     if (blame == BLAME_FILE && idle) registry_condemn(f->registry, m, reason);
     if (blame == BLAME_HUNG && m->state == MODEL_AVAILABLE) {
@@ -215,7 +216,10 @@ static void measure_ended(struct front *f) {
 static bool another_waits(const struct front *f) {
     for (uint32_t i = 0; i < registry_count(f->registry); i++) {
         const struct model *m = registry_at(f->registry, i);
-        if (m != f->measuring.model && m->measure_wanted) return true;
+        if (m == f->measuring.model) continue;
+        bool behind_a_swap =
+            f->swap_waits.count && m->waiting.count && m != f->swap.seated; /* turns wait for it */
+        if (m->measure_wanted || behind_a_swap) return true;
     }
     return false;
 }

@@ -255,3 +255,35 @@ def test_s11_a_hold_of_the_model_that_sits_already(server):
     began = time.monotonic()
     assert s.chat("a", "[[say:on a]]")["choices"][0]["message"]["content"] == "on a"
     assert time.monotonic() - began < seconds(2.5)
+
+
+def first_eta_ms(s, model):
+    """What somebody who asks now is told at once."""
+    stream = s.stream(model, "[[say:x]]")
+    found = next(WAITING.search(line) for line in stream.lines() if line.startswith(":"))
+    stream.close()
+    return int(found[3])
+
+
+def test_estimates_know_the_hold_of_the_swap_under_way(server, models):
+    add(models, "b", seed=1, load_ms=3000)
+    s = server(model="a", options=["--patience", "0"])
+    s.chat("c", "[[say:x]]")
+    s.swap("a", hold_s=0)
+    assert s.post("/admin/models/swap", {"model": "b", "hold_s": 60, "wait": False}).status == 202
+    assert first_eta_ms(s, "c") > 50_000
+
+
+def test_estimates_do_not_fall_when_a_swap_takes_longer_than_expected(server):
+    """Who waits for c comes after b, which has work for longer than its least time: not at once, because a sat for so long before."""
+    s = server(model="a", options=["--patience", "0", "--wait-bound", "0", "--stay-min", "5", "--step-timeout", "20", "--parallel", "1"])
+    s.chat("c", "[[say:x]]")  # how long swaps take is known
+    s.swap("a", hold_s=0)
+    seated_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - seated_at > 5.5, what="a has sat for its least time", timeout=20)
+    s.fault("unload_hang")
+    waits = [s.stream("b", "[[say:x]]") for _ in range(8)]
+    wait_until(lambda: s.swap_status()["step"] == "unload" and s.swap_status()["eta_ms"] == 0, what="the unload is late")
+    assert first_eta_ms(s, "c") > 4500
+    for stream in waits:
+        stream.close()

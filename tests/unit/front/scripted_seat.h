@@ -6,6 +6,7 @@
  *           "fail"        FAILED with ERR_CONTEXT_LENGTH
  *           "garbage"     bytes that are no frame
  *           "wait=100"    the first token after each submission comes 100 ms later
+ *           "reads=2500"  before the first token blocks are put back for 2.5 s, as STATS say
  *           "life=50"     the process ends when this stream has brought 50 tokens in it
  *           "stuck"       is not parked, and PARK gets no answer
  *           "dirty"       STOP is not answered: STATS say the same dirty bytes for ever
@@ -44,6 +45,7 @@ struct scripted_seat {
     struct scripted_stream streams[64];
     uint32_t n_streams;
     bool garbage, dirty;
+    uint64_t blocks_read;
     char hinted[64];
 };
 
@@ -72,6 +74,10 @@ static inline void scripted_step(struct scripted_seat *s) {
         if (t->at == t->replayed &&
             clock_now_ns() - t->since_ns < scripted_number(t->prompt, "wait=") * NS_PER_MS)
             continue;
+        if (clock_now_ns() - t->since_ns < scripted_number(t->prompt, "reads=") * NS_PER_MS) {
+            scripted_say(s, (struct msg){.type = MSG_TYPE_STATS, .stats.blocks_read = ++s->blocks_read});
+            continue;
+        }
         if (scripted_number(t->prompt, "life=") == (long)(t->at - t->replayed)) _exit(9);
         if (strstr(t->prompt, "garbage") &&
             send(channel_fd(s->channel), "garbage!garbage!garbage!", 24, 0) == 24)

@@ -109,6 +109,16 @@ START_TEST(a_decode_that_hangs_is_ended) {
 }
 END_TEST
 
+/* Longer than a step may take. */
+START_TEST(a_restore_that_goes_on_is_not_ended) {
+    ready("");
+    ask(1, "a", "n=2 reads=2500");
+    ck_assert_int_eq(ended(1).end, REPLY_DONE);
+    ck_assert_int_eq(metric(METRIC_SEAT_KILLS), 0);
+    close_front();
+}
+END_TEST
+
 START_TEST(parked_and_back) {
     ready("");
     ask(1, "a", "n=600");
@@ -324,6 +334,7 @@ int main(int argc, char **argv) {
                                   models_that_can_not_be_seated,
                                   a_stream_outlives_its_seat,
                                   a_decode_that_hangs_is_ended,
+                                  a_restore_that_goes_on_is_not_ended,
                                   parked_and_back,
                                   cancel_at_the_deadline,
                                   who_waits_hears_of_it_and_may_leave,

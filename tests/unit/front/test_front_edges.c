@@ -99,6 +99,37 @@ START_TEST(look_that_hangs_keeps_no_other_model_from_its_own) {
 }
 END_TEST
 
+START_TEST(swap_that_waits_for_a_look_that_hangs_keeps_no_turn_from_others) {
+    ready("load-timeout = 60");
+    ask(1, "b", "n=1");
+    ck_assert_int_eq(ended(1).end, REPLY_DONE);
+    swap_with(2, "a", 0, 0);
+    ck_assert_int_eq(ended(2).status, 200);
+    swap_with(3, "silent", 0, 0);
+    pause_ms(300); /* it is being looked at */
+    ask(4, "b", "n=1");
+    ck_assert_int_eq(ended(4).end, REPLY_DONE);
+    ck_assert_int_eq(ended(3).err, ERR_MODEL_COOLDOWN);
+    close_front();
+}
+END_TEST
+
+/* Those who wait for the model that came back have not gathered for it: that would be 24 s more. */
+START_TEST(after_a_load_that_failed_the_others_have_their_turn) {
+    ready("stay-min = 0\nwait-bound = 6");
+    ask(1, "a", "n=60000");
+    ask(2, "a", "n=60000");
+    UNTIL(metric(METRIC_STREAMS_RUNNING) == 2);
+    ask(3, "a", "n=60000");
+    ask(4, "badload", "n=1");
+    UNTIL(metric(METRIC_REQUESTS_WAITING) == 2);
+    ask(5, "b", "n=1");
+    ck_assert_int_eq(ended(4).err, ERR_MODEL_COOLDOWN);
+    ck_assert_int_eq(ended(5).end, REPLY_DONE);
+    close_front();
+}
+END_TEST
+
 START_TEST(queue_of_the_old_model_is_told_when_it_can_not_come_back) {
     ready("");
     ask(1, "a", "n=60000");
@@ -287,6 +318,13 @@ START_TEST(bytes_that_wait_are_limited) {
     ck_assert_uint_ge(ended(6).retry_after_s, 1); /* a's only stream and a swap, by the estimate */
     ck_assert_uint_le(ended(6).retry_after_s, 4);
     ck_assert_int_eq(metric(METRIC_REQUESTS_WAITING), 4);
+    struct request *q = request_new(REQUEST_INFER);
+    q->model = mem_strdup("a"); /* whose queue is empty: but b's have to go first, as much as before */
+    q->submit.kind = MSG_KIND_TOKENS;
+    q->submit.prompt_ids = (struct msg_tokens){mem_alloc(60u << 20), 15u << 20};
+    post(q, 8);
+    ck_assert_int_eq(ended(8).err, ERR_QUEUE_FULL);
+    ck_assert_uint_ge(ended(8).retry_after_s, 2);
     front_cancel(rig.front, 2);
     ended(2);
     ask(7, "b", "n=1");
@@ -403,6 +441,8 @@ int main(int argc, char **argv) {
                                   look_that_hangs_condemns_no_file,
                                   swap_that_waits_for_a_look_that_hangs_is_told,
                                   look_that_hangs_keeps_no_other_model_from_its_own,
+                                  swap_that_waits_for_a_look_that_hangs_keeps_no_turn_from_others,
+                                  after_a_load_that_failed_the_others_have_their_turn,
                                   queue_of_the_old_model_is_told_when_it_can_not_come_back,
                                   without_auto_swap_nobody_waits_for_what_never_comes,
                                   without_auto_swap_the_model_that_leaves_takes_nothing,

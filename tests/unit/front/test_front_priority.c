@@ -132,11 +132,67 @@ START_TEST(a_deadline_that_has_passed_takes_no_work) {
 }
 END_TEST
 
+START_TEST(a_turn_that_nobody_waits_for_any_more_is_called_off) {
+    ready("stay-min = 0\nwait-bound = 0\ndrain-timeout = 600");
+    ask(1, "a", "n=60000");
+    UNTIL(strlen(look(1).text) > 5);
+    ask(2, "b", "n=1");
+    UNTIL(metric(METRIC_SWAP_UNDER_WAY) == 1);
+    ask(3, "a", "n=1"); /* it would wait for the drain and two swaps */
+    front_cancel(rig.front, 2);
+    ck_assert_int_eq(ended(3).end, REPLY_DONE);
+    ask_with(4, "b", "n=1", PRIORITY_NORMAL, NS_PER_S);
+    UNTIL(metric(METRIC_SWAP_UNDER_WAY) == 1);
+    ck_assert_int_eq(ended(4).err, ERR_TIMEOUT);
+    ask(5, "a", "n=1");
+    ck_assert_int_eq(ended(5).end, REPLY_DONE);
+    ck_assert_int_eq(look(1).lasts, 0);
+    ck_assert_int_eq(metric(METRIC_STREAMS_PARKED), 0);
+    ck_assert_int_eq(metric(METRIC_SWAPS_HOT_OK), 0);
+    close_front();
+}
+END_TEST
+
+START_TEST(a_turn_that_an_admin_has_joined_goes_on) {
+    ready("stay-min = 0\nwait-bound = 0\ndrain-timeout = 600");
+    ask(1, "a", "n=60000");
+    UNTIL(strlen(look(1).text) > 5);
+    ask(2, "b", "n=1");
+    UNTIL(metric(METRIC_SWAP_UNDER_WAY) == 1);
+    swap(3, "b", false);
+    ck_assert_int_eq(ended(3).status, 202);
+    front_cancel(rig.front, 2);
+    ck_assert_int_eq(ended(2).err, ERR_CANCELED);
+    front_cancel(rig.front, 1); /* the drain's end */
+    UNTIL(metric(METRIC_SWAPS_HOT_OK) == 1);
+    close_front();
+}
+END_TEST
+
+START_TEST(background_waits_for_a_look_at_the_others_model) {
+    ready("");
+    ask(1, "b", "n=1");
+    ck_assert_int_eq(ended(1).end, REPLY_DONE); /* b is known */
+    swap(2, "a", true);
+    ck_assert_int_eq(ended(2).status, 200);
+    ask(3, "a", "n=300");
+    UNTIL(strlen(look(3).text) > 5);
+    ask_with(4, "b", "n=1", PRIORITY_BACKGROUND, 0);
+    ask(5, "silent", "n=1"); /* is looked at for as long as a look may take */
+    front_cancel(rig.front, 3);
+    ck_assert_int_eq(ended(5).err, ERR_MODEL_COOLDOWN);
+    ck_assert_int_eq(look(4).lasts, 0);
+    ck_assert_int_eq(ended(4).end, REPLY_DONE);
+    close_front();
+}
+END_TEST
+
 int main(int argc, char **argv) {
     const TTest *const tests[] = {
         a_queue_goes_by_priority_then_by_age,         background_waits_until_nobody_wants_the_seat,
         background_makes_way_and_goes_on_later,       with_a_normal_neighbour_background_keeps_the_seat,
         background_gives_its_place_to_its_neighbours, who_is_too_late_is_told_and_its_work_ends,
-        a_deadline_that_has_passed_takes_no_work};
+        a_deadline_that_has_passed_takes_no_work,     a_turn_that_nobody_waits_for_any_more_is_called_off,
+        a_turn_that_an_admin_has_joined_goes_on,      background_waits_for_a_look_at_the_others_model};
     return FRONT_TESTS_RUN(argc, argv, "front_priority", tests);
 }
