@@ -267,9 +267,11 @@ void save_restore_point(struct room *r, struct sequence *s) {
 
 /* ---- answers ---- */
 
-/* The state of the first block below k that was refused; BLOCK_SAVED: none was. */
+/* The state of the first block below k that was refused; BLOCK_SAVED: none was. Writes of one sequence keep their order, so one
+ * that the disk thread still has when it answers for k was refused before, and is asked for again. */
 static enum block_save refused_below(const struct sequence *s, uint32_t k) {
     for (uint32_t i = 0; i < k && i < s->n_blocks; i++) {
+        if (s->blocks[i].base == BLOCK_POSTED) return BLOCK_FAILED;
         if (s->blocks[i].base == BLOCK_LATER || s->blocks[i].base == BLOCK_FAILED) return s->blocks[i].base;
     }
     return BLOCK_SAVED;
