@@ -234,7 +234,9 @@ static int64_t idle_ns(void) {
 /* SAVED OR STAYS: s has been idle for so long that it leaves the cells, once all of it is on the disk. What the disk has refused is
  * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it.
  * PROBE: a disk that has refused twice is asked for one thing, every SAVE_AGAIN_MAX_NS; all the rest follows at once when it takes it
- * (or anything else: room_disk_answers). So a full disk costs nobody anything, and one that is back is noticed soon. */
+ * (or anything else: room_disk_answers). So a full disk costs nobody anything, and one that is back is noticed soon. The rest of a
+ * turn's end of which something was refused waits for that, too: or beside running streams its first blocks would be taken out of
+ * the cells in every turn of the loop. */
 static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64_t now) {
     if (!r->cache_on || s->turn_unsaved || s->n_posted > 0) return;
     if (save_is_done(r, s)) {
@@ -262,7 +264,9 @@ static bool tend_idle(struct room *r) {
             if (has_stayed(r, s) && now - s->idle_since_ns >= leave_after) sequence_drop(r, s);
             continue;
         }
-        if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
+        if (s->turn_unsaved && s->refused) {
+            s->turn_unsaved = false; /* PROBE */
+        } else if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;
             did = true;

@@ -297,6 +297,7 @@ void save_written(struct room *r, const struct disk_job *job) {
     if (!s) return;
     must(s->n_posted > 0);
     if (--s->n_posted == 0) r->residents_changed = true;
+    if (job->err != ERR_CANCELED) s->refused = job->err != ERR_OK;
     /* DELETED (disk_worker.c): s was told before, and has forgotten; but not when it had become another agent's. */
     if (job->err == ERR_CANCELED && strcmp(s->agent, job->agent) != 0) sequence_forget_saved(s);
     if (job->kind == DISK_NOTE) {

@@ -40,6 +40,7 @@ struct sequence {
     bool shared;                /* nobody's, but used more than once: worth writing */
     bool filled_unsaved;        /* full blocks that the disk was too busy for */
     bool turn_unsaved;          /* a turn has ended and not all of it is posted yet */
+    bool refused;               /* the last thing of it that came back: the disk has said no */
     uint32_t tail_saved, noted; /* n_tokens when the tail was posted, when the agent's name was moved */
     uint32_t n_prompt;          /* of the last turn that ran on it; its answer begins there */
     bool interrupted;           /* that turn was parked, cancelled, failed */

@@ -146,6 +146,14 @@ START_TEST(a_parent_that_is_asked_for_again_is_not_lost) {
     ck_assert_int_eq(s->blocks[0].base, BLOCK_SAVED);
     ck_assert_int_eq(s->blocks[2].base, BLOCK_POSTED);
     ck_assert_int_eq(s->blocks[3].base, BLOCK_FAILED);
+    ck_assert(s->refused);
+    answer(s, (struct disk_job){.kind = DISK_PUT,
+                                .first_pos = 512,
+                                .n_tokens = 256,
+                                .tokens = s->tokens + 512,
+                                .has_base = true});
+    ck_assert_int_eq(s->blocks[2].base, BLOCK_SAVED);
+    ck_assert(!s->refused);
 }
 END_TEST
 
