@@ -266,8 +266,9 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
      * whose tokens all stay. */
     bool lossy = common < s->n_tokens || other;
     if ((lossy || s->turn_unsaved) && !save_sequence(r, s, SAVE_TURN) && lossy)
-        return room_may_wait(s) ? TAKE_WAIT
-                                : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
+        return !s->refused && room_may_wait(s)
+                   ? TAKE_WAIT
+                   : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
     if (wanted > s->held && !room_make_place(r, wanted - s->held, false, s)) return TAKE_WAIT;
     if (!sequence_hold(r, s, wanted)) return TAKE_NOT; /* no memory: the new one will say so */
     char *agent = other ? mem_strdup(t->req.agent) : NULL;

@@ -96,6 +96,30 @@ START_TEST(a_turns_end_is_stored_before_the_next_turn_reads_on) {
 }
 END_TEST
 
+/* To wait would be to take its first blocks out of the cells once more in every turn of the loop. */
+START_TEST(what_the_disk_has_refused_is_not_waited_for) {
+    struct sequence *s = sequence_of("ann", 1400); /* more blocks than are taken in a turn */
+    s->blocks[0].base = BLOCK_POSTED;
+    s->n_posted = 1;
+    sequence_rest(room, s);
+    stream_of("bob", 10, sequence_of("bob", 10));
+    struct disk_job put = {.kind = DISK_PUT,
+                           .owner = s->serial,
+                           .agent = s->agent,
+                           .n_tokens = 256,
+                           .tokens = s->tokens,
+                           .has_base = true,
+                           .err = ERR_DISK_FULL};
+    save_written(room, &put);
+    struct stream *t = stream_of("ann", 1350, NULL); /* it would lose the end of s */
+    save_step_begin(room);
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    ck_assert_uint_eq(room->idle.count, 1);
+    ck_assert_uint_eq(s->n_tokens, 1400);
+}
+END_TEST
+
 START_TEST(a_disk_that_is_behind_holds_no_next_turn_up) {
     struct sequence *s = sequence_of("ann", 1100);
     s->turn_unsaved = true;
@@ -186,6 +210,7 @@ int main(void) {
     tcase_add_test(t, blocks_that_do_not_come_are_none);
     tcase_add_test(t, conversations_that_are_not_named_are_none);
     tcase_add_test(t, a_turns_end_is_stored_before_the_next_turn_reads_on);
+    tcase_add_test(t, what_the_disk_has_refused_is_not_waited_for);
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     tcase_add_test(t, the_idle_leave_when_others_have_worked);
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
