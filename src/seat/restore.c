@@ -104,6 +104,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
 
 void restore_got(struct room *r, struct disk_job *job) {
     struct stream *t = find(r, job->owner, STREAM_RESTORE);
+    if (!job->err) r->n_done++;
     if (!t) {
         disk_job_free(job);
         return;

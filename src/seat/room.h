@@ -51,8 +51,8 @@ struct room_op {
     uint64_t op;
     uint64_t flush_serial; /* the FLUSH that counts */
     bool again;            /* EVICT, STOP: saving for the second time */
-    bool given_up;         /* the disk does not move */
-    uint64_t mark;         /* STEP_SAVE: what moves while the disk works, and when it last did */
+    bool given_up;         /* the disk takes nothing */
+    uint64_t mark;         /* STEP_SAVE: what moves while the disk takes something, and when it last did */
     int64_t moved_ns;
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
 };
@@ -103,6 +103,7 @@ struct room {
     int64_t save_again_ns, save_again_wait_ns; /* when the next idle one that is not saved is tried again */
     uint32_t opening;                          /* of the store, as the last answer says */
     uint64_t written_blocks, written_bytes;    /* since the eviction began */
+    uint64_t n_done; /* blocks and names that the disk thread has stored, blocks that it has read */
     struct {
         struct hash128 tag; /* of the model they were read with; they stay when it leaves, and wait for it */
         int32_t *tokens;

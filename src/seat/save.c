@@ -292,7 +292,10 @@ void save_written(struct room *r, const struct disk_job *job) {
         r->written_blocks++;
         r->written_bytes += job->written;
     }
-    if (!job->err) room_disk_answers(r);
+    if (!job->err) {
+        r->n_done++;
+        room_disk_answers(r);
+    }
     struct sequence *s = sequence_find(r, job->owner);
     if (!s) return;
     must(s->n_posted > 0);
