@@ -266,7 +266,7 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
      * whose tokens all stay. */
     bool lossy = common < s->n_tokens || other;
     if ((lossy || s->turn_unsaved) && !save_sequence(r, s, SAVE_TURN) && lossy)
-        return !s->refused && room_may_wait(s)
+        return !s->refused && room_may_wait(r, s)
                    ? TAKE_WAIT
                    : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
     if (wanted > s->held && !room_make_place(r, wanted - s->held, false, s)) return TAKE_WAIT;

@@ -140,9 +140,10 @@ static bool is_one_shot(const struct sequence *s) {
     return !s->agent[0] && !s->shared;
 }
 
-bool room_may_wait(struct sequence *s) {
+bool room_may_wait(const struct room *r, struct sequence *s) {
     int64_t now = clock_now_ns();
-    if (s->leave_since_ns == 0) s->leave_since_ns = now;
+    if (s->leave_since_ns == 0 || r->turn - s->leave_turn > 1) s->leave_since_ns = now;
+    s->leave_turn = r->turn;
     return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;
 }
 
@@ -152,7 +153,7 @@ bool room_leave(struct room *r, struct sequence *s) {
         return true;
     }
     bool saved = save_sequence(r, s, SAVE_LEAVING);
-    if (!saved && room_may_wait(s)) return false;
+    if (!saved && room_may_wait(r, s)) return false;
     save_say_lost(r, s);
     sequence_drop(r, s);
     return true;

@@ -329,5 +329,6 @@ void save_written(struct room *r, const struct disk_job *job) {
 }
 
 void save_step_begin(struct room *r) {
+    r->turn++;
     r->takes_left = TAKES_PER_STEP;
 }

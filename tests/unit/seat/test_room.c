@@ -50,10 +50,29 @@ START_TEST(an_eviction_waits_for_a_disk_that_stores) {
 }
 END_TEST
 
+/* Its place came from elsewhere, and is needed again long after that. */
+START_TEST(each_need_of_its_place_waits_for_itself) {
+    struct sequence *s = idle_of("ann");
+    uint32_t more = room->pool.n_free + 1;
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0), ERR_OK);
+    save_step_begin(room);
+    ck_assert(!room_make_place(room, more, false, NULL));
+    for (int i = 0; i < 3; i++) save_step_begin(room);
+    s->leave_since_ns -= 60 * NS_PER_S;
+    ck_assert(!room_make_place(room, more, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 1);
+    save_step_begin(room);
+    s->leave_since_ns -= (LEAVE_SECONDS_MAX + 1) * NS_PER_S; /* steps may be as long as that: turns count */
+    ck_assert(room_make_place(room, more, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 0);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("room");
     tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_test(t, an_eviction_gives_up_on_a_disk_that_only_refuses);
     tcase_add_test(t, an_eviction_waits_for_a_disk_that_stores);
+    tcase_add_test(t, each_need_of_its_place_waits_for_itself);
     return check_run_case("room", t);
 }
