@@ -323,13 +323,28 @@ static void look_no_longer(struct room *r, struct stream *t) {
     queue(r, t);
 }
 
-bool admit_step(struct room *r) {
+static bool asks_too_long(const struct stream *t, int64_t now) {
+    return t->state == STREAM_LOOKUP && now - t->arrived_ns >= ASK_SECONDS_MAX * NS_PER_S;
+}
+
+/* Who only counts does not enter, so who stands before it is nothing to wait for. (The others may as well wait for their splice until they
+ * can enter.) */
+static bool count_no_longer(struct room *r, int64_t now) {
     bool did = false;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->req.look != MSG_LOOK_COUNT || !asks_too_long(t, now)) continue;
+        look_no_longer(r, t);
+        did = true;
+    }
+    return did;
+}
+
+bool admit_step(struct room *r) {
     int64_t now = clock_now_ns();
+    bool did = count_no_longer(r, now);
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (r->op.step != STEP_NONE || r->n_running >= r->parallel) break;
-        if (t->state == STREAM_LOOKUP && now - t->arrived_ns >= ASK_SECONDS_MAX * NS_PER_S)
-            look_no_longer(r, t);
+        if (asks_too_long(t, now)) look_no_longer(r, t);
         if (t->state == STREAM_LOOKUP) break;
         if (t->state != STREAM_QUEUED) continue;
         if (!admit(r, t)) break; /* IN ORDER */
