@@ -344,7 +344,8 @@ static void publish_residents(struct room *r) {
     json_end(&w);
     atomic_store(&r->stats->agents_resident, count_residents(r));
     job->text = buf_take_string(&text);
-    if (!job->text || !room_post_job(r, job)) return; /* the job is gone either way; next turn again */
+    if (!job->text) disk_job_free(TAKE(job));
+    if (!job || !room_post_job(r, job)) return; /* next turn again */
     r->residents_changed = false;
     r->residents_posted = true;
 }

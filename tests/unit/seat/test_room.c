@@ -1,4 +1,5 @@
-/* How long the disk is waited for when a model leaves or place is needed: a room without a loop. */
+/* How long the disk is waited for when a model leaves or place is needed, and jobs for which there is no memory: a room whose loop
+ * does not run, or only until it is stopped. */
 #include "room_fixture.h"
 
 #include "base/fault.h"
@@ -68,11 +69,57 @@ START_TEST(each_need_of_its_place_waits_for_itself) {
 }
 END_TEST
 
+START_TEST(a_plan_without_memory_leaves_nothing) {
+    idle_of("ann"); /* it is followed: nothing is said of t before that */
+    for (int64_t n = 1; n <= 2; n++) {
+        struct stream *t = stream_of("ann", 1050, sequence_new(room, "ann", 5));
+        int64_t live = mem_live_count();
+        mem_fail_at(n);
+        restore_begin(room, t);
+        mem_fail_at(0);
+        ck_assert_int_eq(t->state, STREAM_FOLLOW);
+        ck_assert_uint_eq(room->n_jobs, 0);
+        ck_assert_int_eq(mem_live_count(), live);
+    }
+}
+END_TEST
+
+/* Its first turn: FLUSH, RESIDENTS, the text of that. */
+START_TEST(a_stop_without_memory_leaves_nothing) {
+    int64_t live = mem_live_count();
+    for (int64_t n = 1; n <= 3; n++) {
+        room_set_up(0);
+        room->residents_changed = true;
+        struct msg m = {.type = MSG_TYPE_STOP, .stop = {.op = 1}};
+        struct mail_msg *mail = mail_msg_new(&m);
+        ck_assert_int_eq(mailbox_post(room->inbox, &mail->mail), ERR_OK);
+        mem_fail_at(n);
+        room_run(room);
+        mem_fail_at(0);
+        ck_assert(room->ended && !room->residents_changed);
+        room_tear_down();
+        ck_assert_int_eq(mem_live_count(), live);
+    }
+}
+END_TEST
+
 int main(void) {
+    Suite *suite = suite_create("room");
     TCase *t = tcase_create("room");
+    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
     tcase_add_checked_fixture(t, set_up, room_tear_down);
     tcase_add_test(t, an_eviction_gives_up_on_a_disk_that_only_refuses);
     tcase_add_test(t, an_eviction_waits_for_a_disk_that_stores);
     tcase_add_test(t, each_need_of_its_place_waits_for_itself);
-    return check_run_case("room", t);
+    tcase_add_test(t, a_plan_without_memory_leaves_nothing);
+    suite_add_tcase(suite, t);
+    t = tcase_create("stop");
+    tcase_set_timeout(t, CHECK_RUN_TIMEOUT_S);
+    tcase_add_test(t, a_stop_without_memory_leaves_nothing);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
