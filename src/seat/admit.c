@@ -266,8 +266,9 @@ static enum take take_resident(struct room *r, struct stream *t, struct sequence
      * whose tokens all stay. */
     bool lossy = common < s->n_tokens || other;
     if ((lossy || s->turn_unsaved) && !save_sequence(r, s, SAVE_TURN) && lossy)
-        return room_may_wait(s) ? TAKE_WAIT
-                                : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
+        return !s->refused && room_may_wait(r, s)
+                   ? TAKE_WAIT
+                   : TAKE_NOT; /* it stays as it is, and may be followed (follow.c) */
     if (wanted > s->held && !room_make_place(r, wanted - s->held, false, s)) return TAKE_WAIT;
     if (!sequence_hold(r, s, wanted)) return TAKE_NOT; /* no memory: the new one will say so */
     char *agent = other ? mem_strdup(t->req.agent) : NULL;
@@ -322,13 +323,28 @@ static void look_no_longer(struct room *r, struct stream *t) {
     queue(r, t);
 }
 
-bool admit_step(struct room *r) {
+static bool asks_too_long(const struct stream *t, int64_t now) {
+    return t->state == STREAM_LOOKUP && now - t->arrived_ns >= ASK_SECONDS_MAX * NS_PER_S;
+}
+
+/* Who only counts does not enter, so who stands before it is nothing to wait for. (The others may as well wait for their splice until they
+ * can enter.) */
+static bool count_no_longer(struct room *r, int64_t now) {
     bool did = false;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (t->req.look != MSG_LOOK_COUNT || !asks_too_long(t, now)) continue;
+        look_no_longer(r, t);
+        did = true;
+    }
+    return did;
+}
+
+bool admit_step(struct room *r) {
     int64_t now = clock_now_ns();
+    bool did = count_no_longer(r, now);
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (r->op.step != STEP_NONE || r->n_running >= r->parallel) break;
-        if (t->state == STREAM_LOOKUP && now - t->arrived_ns >= ASK_SECONDS_MAX * NS_PER_S)
-            look_no_longer(r, t);
+        if (asks_too_long(t, now)) look_no_longer(r, t);
         if (t->state == STREAM_LOOKUP) break;
         if (t->state != STREAM_QUEUED) continue;
         if (!admit(r, t)) break; /* IN ORDER */

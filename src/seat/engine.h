@@ -111,7 +111,7 @@ enum err engine_block_put(struct engine *e, int32_t seq, int32_t p0, int32_t p1,
 enum err engine_kv_hash(struct engine *e, int32_t seq, int32_t p1, uint64_t *ret) NODISCARD;
 
 /* ---- text ---- */
-/* special: text of special tokens becomes those tokens. add_bos: where the model wants one. *ret_ids: caller frees. */
+/* special: text of special tokens becomes those tokens. add_bos: where the model wants one. *ret_ids: caller frees; NULL on an error. */
 enum err engine_tokenize(const struct engine *e, const char *text, size_t size_bytes, bool special,
                          bool add_bos, int32_t **ret_ids, uint32_t *ret_n) NODISCARD;
 /* Appends the token's bytes; special: control tokens give their text, else nothing. */

@@ -26,6 +26,8 @@ static int32_t special_at(const char *text, size_t size) {
 
 enum err engine_tokenize(const struct engine *e, const char *text, size_t size_bytes, bool special,
                          bool add_bos, int32_t **ret_ids, uint32_t *ret_n) {
+    *ret_ids = NULL;
+    *ret_n = 0;
     int32_t *ids = mem_array(size_bytes + 2, sizeof *ids);
     if (!ids) return ERR_NOMEM;
     uint32_t n = 0;

@@ -24,8 +24,9 @@ static void plan_for(struct room *r, struct stream *t, uint32_t n_tokens) {
         job->n_tokens = n_tokens;
         job->tokens = mem_dup(t->tokens, n_tokens * sizeof *job->tokens);
         t->asked_ns = clock_now_ns();
-        if (job->tokens && room_post_job(r, job)) return;
+        if (!job->tokens) disk_job_free(TAKE(job));
     }
+    if (job && room_post_job(r, job)) return;
     follow_begin(r, t);
 }
 
@@ -104,6 +105,7 @@ void restore_planned(struct room *r, struct disk_job *job) {
 
 void restore_got(struct room *r, struct disk_job *job) {
     struct stream *t = find(r, job->owner, STREAM_RESTORE);
+    if (!job->err) r->n_done++;
     if (!t) {
         disk_job_free(job);
         return;

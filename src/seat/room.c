@@ -140,9 +140,10 @@ static bool is_one_shot(const struct sequence *s) {
     return !s->agent[0] && !s->shared;
 }
 
-bool room_may_wait(struct sequence *s) {
+bool room_may_wait(const struct room *r, struct sequence *s) {
     int64_t now = clock_now_ns();
-    if (s->leave_since_ns == 0) s->leave_since_ns = now;
+    if (s->leave_since_ns == 0 || r->turn - s->leave_turn > 1) s->leave_since_ns = now;
+    s->leave_turn = r->turn;
     return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;
 }
 
@@ -152,7 +153,7 @@ bool room_leave(struct room *r, struct sequence *s) {
         return true;
     }
     bool saved = save_sequence(r, s, SAVE_LEAVING);
-    if (!saved && room_may_wait(s)) return false;
+    if (!saved && room_may_wait(r, s)) return false;
     save_say_lost(r, s);
     sequence_drop(r, s);
     return true;
@@ -234,7 +235,9 @@ static int64_t idle_ns(void) {
 /* SAVED OR STAYS: s has been idle for so long that it leaves the cells, once all of it is on the disk. What the disk has refused is
  * tried again, one sequence at a time. Without a cache it stays: only its place is a reason to lose it.
  * PROBE: a disk that has refused twice is asked for one thing, every SAVE_AGAIN_MAX_NS; all the rest follows at once when it takes it
- * (or anything else: room_disk_answers). So a full disk costs nobody anything, and one that is back is noticed soon. */
+ * (or anything else: room_disk_answers). So a full disk costs nobody anything, and one that is back is noticed soon. The rest of a
+ * turn's end of which something was refused waits for that, too: or beside running streams its first blocks would be taken out of
+ * the cells in every turn of the loop. */
 static void leave_or_stay(struct room *r, struct sequence *s, bool leaves, int64_t now) {
     if (!r->cache_on || s->turn_unsaved || s->n_posted > 0) return;
     if (save_is_done(r, s)) {
@@ -262,7 +265,9 @@ static bool tend_idle(struct room *r) {
             if (has_stayed(r, s) && now - s->idle_since_ns >= leave_after) sequence_drop(r, s);
             continue;
         }
-        if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
+        if (s->turn_unsaved && s->refused) {
+            s->turn_unsaved = false; /* PROBE */
+        } else if (s->turn_unsaved && save_sequence(r, s, SAVE_TURN)) {
             s->turn_unsaved = false;
             r->residents_changed = true;
             did = true;
@@ -339,7 +344,8 @@ static void publish_residents(struct room *r) {
     json_end(&w);
     atomic_store(&r->stats->agents_resident, count_residents(r));
     job->text = buf_take_string(&text);
-    if (!job->text || !room_post_job(r, job)) return; /* the job is gone either way; next turn again */
+    if (!job->text) disk_job_free(TAKE(job));
+    if (!job || !room_post_job(r, job)) return; /* next turn again */
     r->residents_changed = false;
     r->residents_posted = true;
 }

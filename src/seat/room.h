@@ -51,8 +51,8 @@ struct room_op {
     uint64_t op;
     uint64_t flush_serial; /* the FLUSH that counts */
     bool again;            /* EVICT, STOP: saving for the second time */
-    bool given_up;         /* the disk does not move */
-    uint64_t mark;         /* STEP_SAVE: what moves while the disk works, and when it last did */
+    bool given_up;         /* the disk takes nothing */
+    uint64_t mark;         /* STEP_SAVE: what moves while the disk takes something, and when it last did */
     int64_t moved_ns;
     struct msg_configured answer; /* CONFIGURE: filled as far as it is known */
 };
@@ -99,10 +99,12 @@ struct room {
     uint32_t n_running, parallel;
     uint32_t n_jobs; /* the disk thread has */
     uint32_t takes_left;
+    uint64_t turn; /* of the loop */
     bool residents_changed, residents_posted;
     int64_t save_again_ns, save_again_wait_ns; /* when the next idle one that is not saved is tried again */
     uint32_t opening;                          /* of the store, as the last answer says */
     uint64_t written_blocks, written_bytes;    /* since the eviction began */
+    uint64_t n_done; /* blocks and names that the disk thread has stored, blocks that it has read */
     struct {
         struct hash128 tag; /* of the model they were read with; they stay when it leaves, and wait for it */
         int32_t *tokens;
@@ -141,8 +143,9 @@ void room_leave_idle(struct room *r);
 bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n);
 bool room_leave(struct room *r,
                 struct sequence *s); /* saved and dropped; false: not all could be posted yet */
-/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. */
-bool room_may_wait(struct sequence *s);
+/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. Whoever needs it asks
+ * in every turn of the loop; after a turn without it is another need, with a time of its own. */
+bool room_may_wait(const struct room *r, struct sequence *s);
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */
 void room_send_stats(struct room *r);

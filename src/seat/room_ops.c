@@ -394,14 +394,15 @@ void room_op_begin(struct room *r, enum msg_type type, uint64_t op) {
     r->op = (struct room_op){.step = STEP_SAVE, .type = type, .op = op};
 }
 
-/* True: all is posted, or the disk has not moved for so long that what is left is given up. */
+/* True: all is posted, or the disk has taken nothing for so long that what is left is given up. (What it refuses is no sign of life: it
+ * is posted again, and on a slow disk there would be no end of it.) */
 static bool all_posted(struct room *r) {
     bool all = true;
     LIST_EACH(&r->idle, struct sequence, node, s) {
         all = save_sequence(r, s, SAVE_LEAVING) && all;
     }
     int64_t now = clock_now_ns();
-    uint64_t mark = atomic_load(&r->stats->dirty_bytes) + r->n_jobs + atomic_load(&r->stats->scan_steps);
+    uint64_t mark = r->n_done + atomic_load(&r->stats->scan_steps);
     if (r->op.moved_ns == 0 || mark != r->op.mark) r->op.moved_ns = now;
     r->op.mark = mark;
     if (!all && now - r->op.moved_ns >= LEAVE_SECONDS_MAX * NS_PER_S) r->op.given_up = true;

@@ -267,9 +267,11 @@ void save_restore_point(struct room *r, struct sequence *s) {
 
 /* ---- answers ---- */
 
-/* The state of the first block below k that was refused; BLOCK_SAVED: none was. */
+/* The state of the first block below k that was refused; BLOCK_SAVED: none was. Writes of one sequence keep their order, so one
+ * that the disk thread still has when it answers for k was refused before, and is asked for again. */
 static enum block_save refused_below(const struct sequence *s, uint32_t k) {
     for (uint32_t i = 0; i < k && i < s->n_blocks; i++) {
+        if (s->blocks[i].base == BLOCK_POSTED) return BLOCK_FAILED;
         if (s->blocks[i].base == BLOCK_LATER || s->blocks[i].base == BLOCK_FAILED) return s->blocks[i].base;
     }
     return BLOCK_SAVED;
@@ -290,11 +292,15 @@ void save_written(struct room *r, const struct disk_job *job) {
         r->written_blocks++;
         r->written_bytes += job->written;
     }
-    if (!job->err) room_disk_answers(r);
+    if (!job->err) {
+        r->n_done++;
+        room_disk_answers(r);
+    }
     struct sequence *s = sequence_find(r, job->owner);
     if (!s) return;
     must(s->n_posted > 0);
     if (--s->n_posted == 0) r->residents_changed = true;
+    if (job->err != ERR_CANCELED) s->refused = job->err != ERR_OK;
     /* DELETED (disk_worker.c): s was told before, and has forgotten; but not when it had become another agent's. */
     if (job->err == ERR_CANCELED && strcmp(s->agent, job->agent) != 0) sequence_forget_saved(s);
     if (job->kind == DISK_NOTE) {
@@ -323,5 +329,6 @@ void save_written(struct room *r, const struct disk_job *job) {
 }
 
 void save_step_begin(struct room *r) {
+    r->turn++;
     r->takes_left = TAKES_PER_STEP;
 }

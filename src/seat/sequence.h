@@ -40,12 +40,15 @@ struct sequence {
     bool shared;                /* nobody's, but used more than once: worth writing */
     bool filled_unsaved;        /* full blocks that the disk was too busy for */
     bool turn_unsaved;          /* a turn has ended and not all of it is posted yet */
+    bool refused;               /* the last thing of it that came back: the disk has said no */
     uint32_t tail_saved, noted; /* n_tokens when the tail was posted, when the agent's name was moved */
     uint32_t n_prompt;          /* of the last turn that ran on it; its answer begins there */
     bool interrupted;           /* that turn was parked, cancelled, failed */
     bool wanted;                /* idle, and somebody who waits will go on from it: admit_mark_wanted() */
-    int64_t idle_since_ns, leave_since_ns;
-    uint64_t idle_since; /* the room's n_decoded then */
+    int64_t idle_since_ns;
+    uint64_t idle_since;    /* the room's n_decoded then */
+    int64_t leave_since_ns; /* room_may_wait(): asked since then, and last in that turn of the loop */
+    uint64_t leave_turn;
 };
 
 /* Takes a slot and n_blocks of the pool; NULL when there is none (nothing was taken) or no memory. */

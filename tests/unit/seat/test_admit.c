@@ -77,6 +77,23 @@ START_TEST(conversations_that_are_not_named_are_none) {
 }
 END_TEST
 
+START_TEST(a_count_does_not_wait_for_those_before_it) {
+    room->pool.n_free = 0;
+    struct stream *before = stream_of("bob", 10, NULL);
+    struct msg m = {.submit = {.agent = mem_strdup("ann"), .kind = MSG_KIND_TEXT, .look = MSG_LOOK_COUNT}};
+    m.submit.prompt = (struct msg_bytes){mem_dup("hello", 5), 5};
+    admit_submit(room, &m.submit);
+    struct stream *t = LIST_ENTRY(list_last(&room->streams), struct stream, node);
+    ck_assert(!admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_LOOKUP);
+    t->arrived_ns -= (ASK_SECONDS_MAX + 1) * NS_PER_S;
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_ENDED);
+    ck_assert_int_eq(t->finish, MSG_FINISH_STOP);
+    ck_assert_int_eq(before->state, STREAM_QUEUED);
+}
+END_TEST
+
 /* The turn before had no place among the jobs of its step. Once this one has read on, its end can't be stored any more. */
 START_TEST(a_turns_end_is_stored_before_the_next_turn_reads_on) {
     struct sequence *s = sequence_of("ann", 1100);
@@ -93,6 +110,30 @@ START_TEST(a_turns_end_is_stored_before_the_next_turn_reads_on) {
     ck_assert_uint_eq(s->tail_saved, 1100);
     ck_assert_uint_eq(s->noted, 1100);
     ck_assert_uint_eq(room->n_jobs, 4 + 2); /* blocks, tail, name */
+}
+END_TEST
+
+/* To wait would be to take its first blocks out of the cells once more in every turn of the loop. */
+START_TEST(what_the_disk_has_refused_is_not_waited_for) {
+    struct sequence *s = sequence_of("ann", 1400); /* more blocks than are taken in a turn */
+    s->blocks[0].base = BLOCK_POSTED;
+    s->n_posted = 1;
+    sequence_rest(room, s);
+    stream_of("bob", 10, sequence_of("bob", 10));
+    struct disk_job put = {.kind = DISK_PUT,
+                           .owner = s->serial,
+                           .agent = s->agent,
+                           .n_tokens = 256,
+                           .tokens = s->tokens,
+                           .has_base = true,
+                           .err = ERR_DISK_FULL};
+    save_written(room, &put);
+    struct stream *t = stream_of("ann", 1350, NULL); /* it would lose the end of s */
+    save_step_begin(room);
+    ck_assert(admit_step(room));
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    ck_assert_uint_eq(room->idle.count, 1);
+    ck_assert_uint_eq(s->n_tokens, 1400);
 }
 END_TEST
 
@@ -185,7 +226,9 @@ int main(void) {
     tcase_add_test(t, a_plan_that_does_not_come_is_none);
     tcase_add_test(t, blocks_that_do_not_come_are_none);
     tcase_add_test(t, conversations_that_are_not_named_are_none);
+    tcase_add_test(t, a_count_does_not_wait_for_those_before_it);
     tcase_add_test(t, a_turns_end_is_stored_before_the_next_turn_reads_on);
+    tcase_add_test(t, what_the_disk_has_refused_is_not_waited_for);
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     tcase_add_test(t, the_idle_leave_when_others_have_worked);
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);

@@ -479,6 +479,19 @@ START_TEST(test_answers_are_parsed_the_same_in_any_pieces) {
 }
 END_TEST
 
+START_TEST(test_no_tokens_without_memory) {
+    struct engine *e = open_model(path_a, KV_Q8_0);
+    int32_t other = 0, *ids = &other; /* freed by others before */
+    uint32_t n = 1;
+    mem_fail_at(1);
+    ck_assert_int_eq(engine_tokenize(e, "x", 1, true, true, &ids, &n), ERR_NOMEM);
+    mem_fail_at(0);
+    ck_assert_ptr_null(ids);
+    ck_assert_uint_eq(n, 0);
+    engine_free(e);
+}
+END_TEST
+
 START_TEST(test_no_template_is_said) {
     char path[80];
     snprintf(path, sizeof path, "%s/n.gguf", dir);
@@ -517,6 +530,7 @@ int main(void) {
     tcase_add_test(t, test_chat_renders_tools_and_past_calls_as_they_were_said);
     tcase_add_test(t, test_chat_goes_on_where_the_last_message_ends);
     tcase_add_test(t, test_answers_are_parsed_the_same_in_any_pieces);
+    tcase_add_test(t, test_no_tokens_without_memory);
     tcase_add_test(t, test_no_template_is_said);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

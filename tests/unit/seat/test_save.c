@@ -130,6 +130,33 @@ START_TEST(a_name_whose_chain_is_lost_is_written_anew) {
 }
 END_TEST
 
+START_TEST(a_parent_that_is_asked_for_again_is_not_lost) {
+    struct sequence *s = sequence();
+    s->blocks[0].base = s->blocks[1].base = BLOCK_SAVED;
+    s->blocks[2].base =
+        BLOCK_POSTED; /* refused, and posted anew before the answer for the next one was read */
+    s->blocks[3].base = BLOCK_POSTED;
+    sequence_rest(room, s);
+    answer(s, (struct disk_job){.kind = DISK_PUT,
+                                .first_pos = 768,
+                                .n_tokens = 256,
+                                .tokens = s->tokens + 768,
+                                .has_base = true,
+                                .err = ERR_NOT_FOUND});
+    ck_assert_int_eq(s->blocks[0].base, BLOCK_SAVED);
+    ck_assert_int_eq(s->blocks[2].base, BLOCK_POSTED);
+    ck_assert_int_eq(s->blocks[3].base, BLOCK_FAILED);
+    ck_assert(s->refused);
+    answer(s, (struct disk_job){.kind = DISK_PUT,
+                                .first_pos = 512,
+                                .n_tokens = 256,
+                                .tokens = s->tokens + 512,
+                                .has_base = true});
+    ck_assert_int_eq(s->blocks[2].base, BLOCK_SAVED);
+    ck_assert(!s->refused);
+}
+END_TEST
+
 START_TEST(what_was_deleted_with_its_first_agent_is_written_anew) {
     struct sequence *s = saved_sequence();
     s->blocks[1].base = BLOCK_POSTED;
@@ -223,6 +250,7 @@ int main(void) {
     tcase_add_test(t, behind_a_refused_block_nothing_is_asked_for);
     tcase_add_test(t, a_probe_is_one_thing);
     tcase_add_test(t, a_parent_that_was_refused_is_not_lost);
+    tcase_add_test(t, a_parent_that_is_asked_for_again_is_not_lost);
     tcase_add_test(t, who_is_saved_makes_place_before_who_is_not);
     tcase_add_test(t, a_name_whose_chain_is_lost_is_written_anew);
     tcase_add_test(t, what_was_deleted_with_its_first_agent_is_written_anew);

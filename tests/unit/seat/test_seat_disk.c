@@ -139,6 +139,27 @@ START_TEST(what_was_not_saved_is_saved_when_the_disk_is_back) { /* 12 */
 }
 END_TEST
 
+START_TEST(a_full_disk_costs_nobody_anything) { /* PROBE (room.c) */
+    struct client *c = client_start(2);
+    client_seat(c, MODEL_A);
+    client_fault(c, "decode_slow", -1, 20);
+    client_fault(c, "disk_full", -1, 0);
+    struct answer *b = client_submit(c, client_text("bob", "hello [[len=1500]]", 2000));
+    while (b->n_tokens < 2) ck_assert(client_step(c));
+    say(c, "ann", 2600); /* more blocks than are taken in two turns of the loop beside bob */
+    uint64_t failures = c->stats.write_failures;
+    wait_stats(c, 3);
+    ck_assert(!b->ended);
+    ck_assert_uint_le(c->stats.write_failures - failures, 6); /* not one in each turn of the loop */
+    client_fault(c, "disk_full", 0, 0);
+    WITHIN(c, 8, saved(c, "ann") == 1); /* beside bob, too */
+    ck_assert(!b->ended);
+    client_fault(c, "decode_slow", 0, 0);
+    client_finish(c, b);
+    client_stop(c);
+}
+END_TEST
+
 START_TEST(an_idle_agent_that_is_not_saved_stays) { /* 12 */
     struct client *c = client_start(1);
     client_seat(c, MODEL_A);
@@ -505,6 +526,7 @@ int main(void) {
                                   a_patch_under_the_old_time_is_another_model,
                                   a_larger_pool_takes_the_long_rope,
                                   what_was_not_saved_is_saved_when_the_disk_is_back,
+                                  a_full_disk_costs_nobody_anything,
                                   an_idle_agent_that_is_not_saved_stays,
                                   an_agent_whose_last_turn_is_lost_is_not_saved,
                                   who_is_only_resident_is_deleted_too,
