@@ -1,15 +1,30 @@
 """A day of agents in minutes: two models, twenty agents, turns that follow one another; hotseat against llama-server's router."""
 import dataclasses
+import itertools
 import random
+import re
 import statistics
 import tempfile
 import threading
 import time
 
-from common import QWEN, SMOL, Stream, hotseat, percentile, prompt_of, router
+from common import QWEN, SMOL, Stream, hotseat, metric, percentile, prompt_of, router
 
 SEED = 5
-LIMIT_S = 240  # of one server; who is not through by then is said to be so
+
+
+@dataclasses.dataclass
+class Trace:
+    """Sizes are medians of log-normal draws."""
+    n_agents: int
+    n_turns: int
+    system_tokens: int
+    think_s: float  # the mean of exponential draws
+    limit_s: float  # of one server; who is not through by then is said to be so
+
+
+TRACES = {"chats": Trace(20, 3, 200, 1.5, 240), "agents": Trace(20, 5, 600, 20, 900)}
+TRACES_QUICK = {"chats": Trace(2, 2, 200, 1.5, 40), "agents": Trace(2, 2, 400, 4, 40)}
 
 
 @dataclasses.dataclass
@@ -27,16 +42,22 @@ class Agent:
     turns: list
 
 
-def made_trace(n_agents, n_turns):
-    """Sizes as chats have them: many short messages, few long ones. The same trace for every server."""
+def agents_of(trace):
+    """Sizes as chats have them: many short messages, few long ones. The same for every server."""
     rng = random.Random(SEED)
 
     def size(median, sigma, least, most):
         return int(min(most, max(least, rng.lognormvariate(0, sigma) * median)))
 
-    return [Agent(f"mixed-{i}", (SMOL, QWEN)[i % 2], size(200, 0.6, 60, 700),
-                  [Turn(rng.expovariate(1 / 1.5), size(40, 0.9, 8, 400), size(48, 0.6, 12, 128)) for _ in range(n_turns)])
-            for i in range(n_agents)]
+    return [Agent(f"mixed-{i}", (SMOL, QWEN)[i % 2], size(trace.system_tokens, 0.6, 60, 3.5 * trace.system_tokens),
+                  [Turn(rng.expovariate(1 / trace.think_s), size(40, 0.9, 8, 400), size(48, 0.6, 12, 128)) for _ in range(trace.n_turns)])
+            for i in range(trace.n_agents)]
+
+
+def n_swaps(server):
+    """hotseat says it; the router's log has a line for each model that is started, the first one included."""
+    spawned = len(re.findall(r"spawning server instance with name=", server.text()))
+    return spawned - 1 if spawned else int(metric(server, "swaps_total"))
 
 
 class Run:
@@ -108,31 +129,27 @@ class Run:
 
 def bench_mixed(runs, quick):
     """Twenty agents on two models, each asking again when it has its answer: time for all of it and time to first tokens."""
-    agents = made_trace(2, 2) if quick else made_trace(20, 3)
-    limit = 40 if quick else LIMIT_S
-    # Caches as large as the router's, see bench_router(). The router as it comes repacks the weights at each load; the other one does not.
-    servers = {
-        "hotseat": lambda folder: hotseat(folder, SMOL, ("--pool", "128M", "--context", 8192)),
-        "llama-server router": lambda folder: router(folder, repack=False),
-        "llama-server router, repack": router,
-    }
-    found = {name: [] for name in servers}
-    for _ in range(runs):
-        for name, start in servers.items():
+    # Caches as large as the router's, see bench_router(); the router as it comes, which repacks the weights at each load.
+    servers = {"hotseat": lambda folder: hotseat(folder, SMOL, ("--pool", "128M", "--context", 8192)), "llama-server router": router}
+    found = {}
+    for trace_name, trace in (TRACES_QUICK if quick else TRACES).items():
+        agents = agents_of(trace)
+        for run, (name, start) in itertools.product(range(runs), servers.items()):
             with tempfile.TemporaryDirectory() as folder, start(folder) as server:
-                row = Run(server.url, limit).all(agents)
-            found[name].append(row)
-            print(f"  {name}: " + "  ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    print("\n| server | turns done | total | first token, median | p99 | longest | tokens generated | of prompts, cached | errors |\n"
-          "|---|---|---|---|---|---|---|---|---|")
-    for name, all_runs in found.items():
-        for r in all_runs:
-            total = f"> {limit}" if r["done"] < r["turns"] else f"{r['total_s']:.0f}"
+                row = Run(server.url, trace.limit_s).all(agents) | {"swaps": n_swaps(server)}
+            found.setdefault(trace_name, []).append(row | {"server": name})
+            print(f"  {trace_name}, {name}, run {run + 1}: "
+                  + "  ".join(f"{k} {v:.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    print("\n| trace | server | turns done | total | first token, median | p99 | longest | tokens generated | of prompts, cached | swaps | errors |\n"
+          "|---|---|---|---|---|---|---|---|---|---|---|")
+    for trace_name, rows in found.items():
+        for r in rows:
+            total = f"> {TRACES[trace_name].limit_s}" if r["done"] < r["turns"] else f"{r['total_s']:.0f}"
             at_least = ">= " if r["still_waiting"] else ""
-            print(f"| {name} | {r['done']} of {r['turns']} | {total} s | {r['first_median_ms'] / 1e3:.1f} s "
+            print(f"| {trace_name} | {r['server']} | {r['done']} of {r['turns']} | {total} s | {r['first_median_ms'] / 1e3:.1f} s "
                   f"| {at_least}{r['first_p99_ms'] / 1e3:.1f} s | {at_least}{r['first_max_ms'] / 1e3:.1f} s | {r['generated']} "
-                  f"| {r['cached']} of {r['read']} | {r['errors']} |")
-    print(f"\n{len(agents)} agents, {len(agents[0].turns)} turns each, seed {SEED}, at most {limit} s a server.")
-    if any(r["errors"] for r in found["hotseat"]):
-        raise RuntimeError(f"hotseat gave errors: {[r['error'] for r in found['hotseat']]}")
+                  f"| {r['cached']} of {r['read']} | {r['swaps']} | {r['errors']} |")
+    print(f"\nSeed {SEED}. " + " ".join(f"{n}: {t}." for n, t in TRACES.items()))
+    if any(r["errors"] for rows in found.values() for r in rows if r["server"] == "hotseat"):
+        raise RuntimeError(f"hotseat gave errors: {found}")
     return found

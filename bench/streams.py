@@ -57,26 +57,26 @@ def burst(server, n, salt, n_tokens):
 
 
 def steady(server, n, salt, n_tokens):
-    """Generated tokens a second of n clients who ask again as soon as they have an answer, of half of n_tokens to three halves: from when
-    all have had one until the first one has had some more."""
-    answers, enough = [[] for _ in range(n)], threading.Event()
+    """Generated tokens a second of n clients who ask again as soon as they have an answer, of half of n_tokens to three halves: all
+    answers over all the time, so that a server which reads prompts sooner or later than another one gains nothing by where a window ends."""
+    answers, n_answers = [[] for _ in range(n)], max(3, 12 // n)
 
     def client(i):
         lengths = random.Random(i)
-        while not enough.is_set():
+        for k in range(n_answers):
             length = lengths.randint(n_tokens // 2, n_tokens * 3 // 2)
-            answers[i].append(completion(server, 64, salt + 100 * len(answers[i]) + i, length).done())
-            if len(answers[i]) == max(3, 2 + 4 // n):
-                enough.set()
+            answers[i].append(completion(server, 64, salt + 100 * k + i, length).done())
 
+    began = time.monotonic()
     clients = [threading.Thread(target=client, args=(i,)) for i in range(n)]
     for c in clients:
         c.start()
     for c in clients:
         c.join()
-    since, until = max(a[0].ended for a in answers), min(a[-1].ended for a in answers)
-    generated = sum(s.usage["completion_tokens"] * sum(since < t <= until for t in s.times) / len(s.times) for a in answers for s in a)
-    return generated / (until - since)
+    done = [s for a in answers for s in a]
+    if len(done) != n * n_answers:
+        raise RuntimeError(f"{len(done)} answers instead of {n * n_answers}")
+    return sum(s.usage["completion_tokens"] for s in done) / (max(s.ended for s in done) - began)
 
 
 def first_tokens(server, n, salt, n_long):
@@ -103,7 +103,8 @@ def bench_streams(runs, quick):
             with both(model, n) as servers:
                 speed = {how.__name__: {name: [] for name in names} for how in (steady, burst)}
                 for run in range(runs + 1):  # the first warms up
-                    for how, name in itertools.product((steady, burst) if run else (burst,), names):
+                    turns = names[::-1] if run % 2 == 0 else names  # who is first is not always the same
+                    for how, name in itertools.product((steady, burst) if run else (burst,), turns):
                         value = how(servers[name], n, 10000 * (run + 1) + 5000 * (how is burst), n_tokens if run else 8)
                         if run:
                             speed[how.__name__][name].append(value)
