@@ -131,8 +131,9 @@ def bench_mixed(runs, quick):
     """Twenty agents on two models, each asking again when it has its answer: time for all of it and time to first tokens."""
     # Caches as large as the router's, see bench_router(); the router as it comes, which repacks the weights at each load.
     servers = {"hotseat": lambda folder: hotseat(folder, SMOL, ("--pool", "128M", "--context", 8192)), "llama-server router": router}
+    traces = TRACES_QUICK if quick else TRACES
     found = {}
-    for trace_name, trace in (TRACES_QUICK if quick else TRACES).items():
+    for trace_name, trace in traces.items():
         agents = agents_of(trace)
         for run, (name, start) in itertools.product(range(runs), servers.items()):
             with tempfile.TemporaryDirectory() as folder, start(folder) as server:
@@ -144,12 +145,12 @@ def bench_mixed(runs, quick):
           "|---|---|---|---|---|---|---|---|---|---|---|")
     for trace_name, rows in found.items():
         for r in rows:
-            total = f"> {TRACES[trace_name].limit_s}" if r["done"] < r["turns"] else f"{r['total_s']:.0f}"
+            total = f"> {traces[trace_name].limit_s}" if r["done"] < r["turns"] else f"{r['total_s']:.0f}"
             at_least = ">= " if r["still_waiting"] else ""
             print(f"| {trace_name} | {r['server']} | {r['done']} of {r['turns']} | {total} s | {r['first_median_ms'] / 1e3:.1f} s "
                   f"| {at_least}{r['first_p99_ms'] / 1e3:.1f} s | {at_least}{r['first_max_ms'] / 1e3:.1f} s | {r['generated']} "
                   f"| {r['cached']} of {r['read']} | {r['swaps']} | {r['errors']} |")
-    print(f"\nSeed {SEED}. " + " ".join(f"{n}: {t}." for n, t in TRACES.items()))
+    print(f"\nSeed {SEED}. " + " ".join(f"{n}: {t}." for n, t in traces.items()))
     if any(r["errors"] for rows in found.values() for r in rows if r["server"] == "hotseat"):
         raise RuntimeError(f"hotseat gave errors: {found}")
     return found
