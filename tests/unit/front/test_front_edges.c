@@ -303,26 +303,24 @@ START_TEST(event_client_that_missed_one_is_told_the_end) {
 }
 END_TEST
 
+static void ask_60_mb(uint64_t client, const char *name) {
+    struct request *q = request_new(REQUEST_INFER);
+    q->model = mem_strdup(name);
+    q->submit.kind = MSG_KIND_TOKENS;
+    q->submit.prompt_ids = (struct msg_tokens){mem_alloc(60u << 20), 15u << 20};
+    post(q, client);
+}
+
 START_TEST(bytes_that_wait_are_limited) {
     ready("stay-min = 100\nwait-bound = 100");
     ask(1, "a", "n=60000");
     UNTIL(strlen(look(1).text) > 5);
-    for (uint64_t i = 2; i <= 6; i++) {
-        struct request *q = request_new(REQUEST_INFER);
-        q->model = mem_strdup("b");
-        q->submit.kind = MSG_KIND_TOKENS;
-        q->submit.prompt_ids = (struct msg_tokens){mem_alloc(60u << 20), 15u << 20};
-        post(q, i);
-    }
+    for (uint64_t i = 2; i <= 6; i++) ask_60_mb(i, "b");
     ck_assert_int_eq(ended(6).err, ERR_QUEUE_FULL);
     ck_assert_uint_ge(ended(6).retry_after_s, 1); /* a's only stream and a swap, by the estimate */
     ck_assert_uint_le(ended(6).retry_after_s, 4);
     ck_assert_int_eq(metric(METRIC_REQUESTS_WAITING), 4);
-    struct request *q = request_new(REQUEST_INFER);
-    q->model = mem_strdup("a"); /* whose queue is empty: but b's have to go first, as much as before */
-    q->submit.kind = MSG_KIND_TOKENS;
-    q->submit.prompt_ids = (struct msg_tokens){mem_alloc(60u << 20), 15u << 20};
-    post(q, 8);
+    ask_60_mb(8, "a"); /* whose queue is empty: but b's have to go first, as much as before */
     ck_assert_int_eq(ended(8).err, ERR_QUEUE_FULL);
     ck_assert_uint_ge(ended(8).retry_after_s, 2);
     front_cancel(rig.front, 2);

@@ -132,12 +132,17 @@ START_TEST(a_deadline_that_has_passed_takes_no_work) {
 }
 END_TEST
 
-START_TEST(a_turn_that_nobody_waits_for_any_more_is_called_off) {
+/* 1 runs on a, and its drain has no end; 2 waits for b. */
+static void drain_a_for_2(void) {
     ready("stay-min = 0\nwait-bound = 0\ndrain-timeout = 600");
     ask(1, "a", "n=60000");
     UNTIL(strlen(look(1).text) > 5);
     ask(2, "b", "n=1");
     UNTIL(metric(METRIC_SWAP_UNDER_WAY) == 1);
+}
+
+START_TEST(a_turn_that_nobody_waits_for_any_more_is_called_off) {
+    drain_a_for_2();
     ask(3, "a", "n=1"); /* it would wait for the drain and two swaps */
     front_cancel(rig.front, 2);
     ck_assert_int_eq(ended(3).end, REPLY_DONE);
@@ -154,11 +159,7 @@ START_TEST(a_turn_that_nobody_waits_for_any_more_is_called_off) {
 END_TEST
 
 START_TEST(a_turn_that_an_admin_has_joined_goes_on) {
-    ready("stay-min = 0\nwait-bound = 0\ndrain-timeout = 600");
-    ask(1, "a", "n=60000");
-    UNTIL(strlen(look(1).text) > 5);
-    ask(2, "b", "n=1");
-    UNTIL(metric(METRIC_SWAP_UNDER_WAY) == 1);
+    drain_a_for_2();
     swap(3, "b", false);
     ck_assert_int_eq(ended(3).status, 202);
     front_cancel(rig.front, 2);
