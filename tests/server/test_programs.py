@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import urllib.request
+from pathlib import Path
 
 from hotseat_harness import BUILD, GEMMA, REAL_MODELS, ROOT, SMOL
 
@@ -44,10 +45,21 @@ def test_o1_a_second_set_up_needs_no_network(tmp_path):
     assert "downloading" not in done.stdout and "installing" not in done.stdout and "compiling" not in done.stdout
 
 
+def path_without(folder, tools):
+    """All programs of PATH but those that begin with one of tools."""
+    folder.mkdir()
+    for place in os.environ["PATH"].split(":"):
+        for program in Path(place).iterdir() if os.path.isdir(place) else []:
+            if not program.name.startswith(tools) and not (folder / program.name).exists():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
 def test_o1_set_up_says_what_to_do_when_a_download_fails(tmp_path):
-    """An empty cache and an index that nobody listens on."""
-    env = dict(os.environ, XDG_CACHE_HOME=str(tmp_path), PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_NO_CACHE_DIR="1",
-               PIP_FIND_LINKS="", PIP_DEFAULT_TIMEOUT="2", HOTSEAT_RETRY_SECONDS="0")
+    """An empty cache, an index that nobody listens on, and nothing there of what only the tests need."""
+    path = path_without(tmp_path / "bin", ("clang", "cppcheck", "node", "npm"))
+    env = dict(os.environ, PATH=path, XDG_CACHE_HOME=str(tmp_path), PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0",
+               PIP_NO_CACHE_DIR="1", PIP_FIND_LINKS="", PIP_DEFAULT_TIMEOUT="2", HOTSEAT_RETRY_SECONDS="0")
     done = subprocess.run(["scripts/setup", "run"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "FAILED" in done.stderr and "network" in done.stderr, done.stderr
