@@ -242,9 +242,12 @@ void admit_mark_wanted(struct room *r) {
         s->wanted = false;
     }
     LIST_EACH(&r->streams, struct stream, node, t) {
-        if (t->state > STREAM_QUEUED || t->n_tokens == 0) continue;
         uint32_t common = 0;
-        struct sequence *s = best_resident(r, t, &common);
+        struct sequence *s = NULL;
+        if (t->state == STREAM_FOLLOW)
+            s = sequence_find(r, t->leader);
+        else if (t->state <= STREAM_QUEUED && t->n_tokens > 0)
+            s = best_resident(r, t, &common);
         if (s) s->wanted = true;
     }
 }

@@ -137,7 +137,7 @@ bool room_post_job(struct room *r, struct disk_job *job);
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
 /* A turn begins: idle sequences that have stayed for IDLE_TOKENS of others leave, if the disk has all of them and nobody who waits goes on
- * from them. */
+ * from them or takes blocks over from them. */
 void room_leave_idle(struct room *r);
 /* Has nobody's prompt of n tokens begun like an earlier one? From now on it has. */
 bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n);
@@ -165,8 +165,9 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 /* admit.c */
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
-bool admit_step(struct room *r);        /* true: something was done */
-void admit_mark_wanted(struct room *r); /* the idle sequences from which those who wait will go on */
+bool admit_step(struct room *r); /* true: something was done */
+void admit_mark_wanted(
+    struct room *r); /* the idle sequences from which those who wait will go on, or take blocks */
 uint32_t admit_system_end(struct room *r,
                           const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 

@@ -179,6 +179,23 @@ START_TEST(the_idle_leave_when_others_have_worked) {
 }
 END_TEST
 
+START_TEST(who_is_followed_stays_until_it_is_taken_over) {
+    struct sequence *s = saved_idle("ann", 6 * BLOCK_TOKENS);
+    struct stream *t = stream_of("bob", 7 * BLOCK_TOKENS, sequence_new(room, "bob", 8));
+    follow_begin(room, t);
+    ck_assert_uint_eq(t->leader, s->serial);
+    room->n_decoded += IDLE_TOKENS;
+    stream_of("cid", 10, NULL);
+    ck_assert(admit_step(room));
+    while (t->state == STREAM_FOLLOW) ck_assert(follow_step(room));
+    ck_assert_uint_eq(t->seq->n_tokens, 6 * BLOCK_TOKENS);
+    ck_assert_uint_eq(room->idle.count, 1);
+    stream_of("dan", 10, NULL);
+    ck_assert(admit_step(room));
+    ck_assert_uint_eq(room->idle.count, 0);
+}
+END_TEST
+
 START_TEST(who_comes_back_goes_on_in_the_cells) {
     struct sequence *s = saved_idle("ann", 300);
     room->n_decoded += 100 * IDLE_TOKENS;
@@ -231,6 +248,7 @@ int main(void) {
     tcase_add_test(t, what_the_disk_has_refused_is_not_waited_for);
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     tcase_add_test(t, the_idle_leave_when_others_have_worked);
+    tcase_add_test(t, who_is_followed_stays_until_it_is_taken_over);
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
     tcase_add_test(t, who_waits_to_go_on_finds_its_cells);
     tcase_add_test(t, nobodys_second_use_is_known_when_the_cells_have_lost_it);
