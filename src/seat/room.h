@@ -166,8 +166,8 @@ void room_drop_all(struct room *r, enum err err); /* streams end failed, sequenc
 void admit_submit(struct room *r, struct msg_submit *req);
 void admit_chains(struct room *r, struct disk_job *job);
 bool admit_step(struct room *r); /* true: something was done */
-void admit_mark_wanted(
-    struct room *r); /* the idle sequences from which those who wait will go on, or take blocks */
+/* The idle sequences from which those who wait will go on, or others take blocks over. */
+void admit_mark_wanted(struct room *r);
 uint32_t admit_system_end(struct room *r,
                           const struct stream *t); /* tokens of a chat's system prompt; 0: none. Renders */
 

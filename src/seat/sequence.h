@@ -44,7 +44,7 @@ struct sequence {
     uint32_t tail_saved, noted; /* n_tokens when the tail was posted, when the agent's name was moved */
     uint32_t n_prompt;          /* of the last turn that ran on it; its answer begins there */
     bool interrupted;           /* that turn was parked, cancelled, failed */
-    bool wanted; /* idle, and somebody will go on from it or take blocks: admit_mark_wanted() */
+    bool wanted;                /* idle, and somebody goes on from it or takes blocks: admit_mark_wanted() */
     int64_t idle_since_ns;
     uint64_t idle_since;    /* the room's n_decoded then */
     int64_t leave_since_ns; /* room_may_wait(): asked since then, and last in that turn of the loop */
