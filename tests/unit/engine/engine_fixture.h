@@ -36,7 +36,7 @@ static const char *model_path(int m) {
 
 static struct engine_load_params load_params(int m) {
     return (struct engine_load_params){
-        .path = model_path(m), .kv = KV_Q8_0, .n_threads = 1, .template_family = "", .template_source = ""};
+        .path = model_path(m), .kv = KV_Q8_0, .n_threads = 2, .template_family = "", .template_source = ""};
 }
 
 static struct engine *load(int m, struct engine_model *ret_model) {

@@ -26,7 +26,7 @@ static void seat_model(struct client *c, int model) {
                                 .model = (char *)(uintptr_t)files[model],
                                 .path = paths[model],
                                 .kv = (char *)(uintptr_t) "q8_0",
-                                .threads = 1,
+                                .threads = 2,
                                 .template_family = (char *)(uintptr_t)(model == GEMMA ? "gemma" : "")}};
     client_op(c, &load, MSG_TYPE_LOADED);
     struct msg configure = {
