@@ -50,7 +50,7 @@ def path_without(folder, tools):
     folder.mkdir()
     for place in os.environ["PATH"].split(":"):
         for program in Path(place).iterdir() if os.path.isdir(place) else []:
-            if not program.name.startswith(tools) and not (folder / program.name).exists():
+            if not program.name.startswith(tools) and not os.path.lexists(folder / program.name):
                 (folder / program.name).symlink_to(program)
     return str(folder)
 
