@@ -300,8 +300,8 @@ static bool admit(struct room *r, struct stream *t) {
     enum take took = s ? take_resident(r, t, s, common) : TAKE_NOT;
     if (took == TAKE_WAIT) return false;
     if (took == TAKE_DONE) {
-        room_leave_idle(r);
         follow_begin(r, t);
+        room_leave_idle(r); /* now it is known who is followed */
         return true;
     }
     uint32_t wanted = blocks_wanted(t);

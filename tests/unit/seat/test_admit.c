@@ -196,6 +196,20 @@ START_TEST(who_is_followed_stays_until_it_is_taken_over) {
 }
 END_TEST
 
+/* ann goes on from her own 300 tokens, and what bob has is more. */
+START_TEST(who_will_be_followed_stays) {
+    saved_idle("ann", 300);
+    struct sequence *s = saved_idle("bob", 8 * BLOCK_TOKENS);
+    room->n_decoded += IDLE_TOKENS;
+    struct stream *t = stream_of("ann", 7 * BLOCK_TOKENS, NULL);
+    ck_assert(admit_step(room));
+    ck_assert_uint_eq(t->state, STREAM_FOLLOW);
+    ck_assert_uint_eq(t->leader, s->serial);
+    while (t->state == STREAM_FOLLOW) ck_assert(follow_step(room));
+    ck_assert_uint_eq(t->seq->n_tokens, 6 * BLOCK_TOKENS);
+}
+END_TEST
+
 START_TEST(who_comes_back_goes_on_in_the_cells) {
     struct sequence *s = saved_idle("ann", 300);
     room->n_decoded += 100 * IDLE_TOKENS;
@@ -249,6 +263,7 @@ int main(void) {
     tcase_add_test(t, a_disk_that_is_behind_holds_no_next_turn_up);
     tcase_add_test(t, the_idle_leave_when_others_have_worked);
     tcase_add_test(t, who_is_followed_stays_until_it_is_taken_over);
+    tcase_add_test(t, who_will_be_followed_stays);
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
     tcase_add_test(t, who_waits_to_go_on_finds_its_cells);
     tcase_add_test(t, nobodys_second_use_is_known_when_the_cells_have_lost_it);
