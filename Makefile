@@ -23,7 +23,7 @@ test:
 	@scripts/run-tests
 
 check:
-	@scripts/setup test
+	@scripts/setup check
 	@scripts/run-tests --long
 
 lint:

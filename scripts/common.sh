@@ -26,13 +26,11 @@ fi
 cores() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }
 sha256_text() { python3 -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()[:16])'; }
 
-# The folder whose src/ and build/ CMakeLists.txt takes as HOTSEAT_ENGINE_DIR.
+# The folder whose src/ and build/ CMakeLists.txt takes as HOTSEAT_ENGINE_DIR. engine_dir tsan: of the one under ThreadSanitizer.
 engine_dir() {
-    if [ -n "${HOTSEAT_ENGINE_SRC:-}" ]; then
-        echo "$CACHE/engine/dev-$(cd "$HOTSEAT_ENGINE_SRC" && pwd -P | sha256_text)"
-    else
-        echo "$CACHE/engine/$ENGINE_PIN"
-    fi
+    local name=$ENGINE_PIN
+    [ -z "${HOTSEAT_ENGINE_SRC:-}" ] || name=dev-$(cd "$HOTSEAT_ENGINE_SRC" && pwd -P | sha256_text)
+    echo "$CACHE/engine/$name${1:+-$1}"
 }
 
 # The Python of the tests, made by scripts/setup test; named after what is in it, so that a fresh clone finds it again.
