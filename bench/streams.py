@@ -134,6 +134,27 @@ def bench_streams(runs, quick):
     return result
 
 
+def bench_bound(runs, quick):
+    """What the bound on gaps costs two streams one after the other: hotseat with it and without, and llama-server, in turns."""
+    with tempfile.TemporaryDirectory() as folder, both(SMOL, 2) as servers:
+        with hotseat(folder, SMOL, ("--pool", "128M", "--context", 8192, "--token-gap", 100), 2) as unbound:
+            servers["hotseat, --token-gap 100"] = unbound
+            turns = itertools.cycle(itertools.permutations(servers))
+            speed = {name: [] for name in servers}
+            for run in range(runs + 1):  # the first warms up
+                for name in next(turns):
+                    value = steady(servers[name], 2, 10000 * (run + 1), 16 if quick else 128)
+                    if run:
+                        speed[name].append(value)
+    rows = []
+    for name, found in speed.items():
+        ratios = [a / b for a, b in zip(found, speed["llama-server"])]
+        error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else 0
+        rows.append(f"| {name} | {spread(found, '{:.1f}')} | {spread(ratios)} | **{statistics.mean(ratios):.3f}** | {error:.3f} |")
+    print("\n| server | t/s | of llama-server's | mean | its standard error |\n|---|---|---|---|---|\n" + "\n".join(rows))
+    return speed
+
+
 def gaps(server, salt, n_long, n_undisturbed):
     """Two streams, undisturbed and then with a long prompt beside them; and the same sort of prompt alone."""
     streams = [completion(server, 32, salt + i, 1500) for i in range(2)]
