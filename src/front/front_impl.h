@@ -291,6 +291,7 @@ void turn_schedule(struct front *f);
 /* How long until the request at this position (1: the next) of the model enters the seat: an estimate. */
 int64_t turn_eta_ns(struct front *f, const struct model *m, uint32_t position);
 void turn_note_arrival(struct front *f, struct model *m); /* a request that has never run */
+void turn_load_failed(struct front *f, const struct swap_record *r);
 void turn_swap_ended(struct front *f, const struct swap_record *r);
 bool turn_cancel_client(struct front *f, uint64_t client);
 void turn_fail_waits(struct front *f, enum err err, const char *text);

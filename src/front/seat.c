@@ -322,6 +322,9 @@ static void op_changed(void *ctx) {
     front_update_readiness(f);
     events_swap(ctx);
 }
+static void op_load_failed(void *ctx, const struct swap_record *r) {
+    turn_load_failed(ctx, r);
+}
 static void op_ended(void *ctx, const struct swap_record *r) {
     turn_swap_ended(ctx, r);
 }
@@ -335,6 +338,7 @@ void seat_ops_init(struct front *f) {
                                     .cancel_streams = op_cancel_streams,
                                     .plan = op_plan,
                                     .changed = op_changed,
+                                    .load_failed = op_load_failed,
                                     .ended = op_ended};
     struct swap_settings settings = {.load_timeout_ns = f->config->load_timeout_ns,
                                      .step_timeout_ns = f->config->step_timeout_ns,

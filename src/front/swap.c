@@ -86,6 +86,10 @@ static void finish(struct swap *s, enum swap_outcome outcome, int64_t now_ns) {
     if (r->cause == SWAP_CAUSE_ADMIN || r->cause == SWAP_CAUSE_TURN)
         s->history[s->n_history++ % SWAP_HISTORY] = *r;
     if (outcome == SWAP_OK && s->hold_ns) s->hold_until_ns = now_ns + s->hold_ns;
+    if (s->to && s->to->swap_goes_on) {
+        s->to->swap_goes_on = false;
+        s->to->cooldown_until_ns = now_ns + s->to->cooldown_ns;
+    }
     struct swap_record done = *r;
     *r = (struct swap_record){0};
     s->from = s->to = NULL;
@@ -321,9 +325,10 @@ static void load_failed(struct swap *s, enum err err, const char *why, int64_t n
         give_up(s, now_ns);
         return;
     }
-    s->rolling_back = true;
+    s->rolling_back = s->to->swap_goes_on = true;
     s->load_tries = 0;
     set_state(s, SWAP_ROLLING_BACK);
+    s->ops->load_failed(s->ops->ctx, &s->record);
     if (!s->alive)
         start_begin(s, now_ns);
     else if (s->loaded)

@@ -455,17 +455,22 @@ static void count_swap(struct front *f, const struct swap_record *r) {
     metrics_observe(f->metrics, METRIC_HISTOGRAM_SWAP_TOTAL, r->ended_ns - r->started_ns);
 }
 
-/* Who waits for a model that could not be loaded is told, and where there was no way back, who waits for the old one too. */
-static void fail_queues(struct front *f, const struct swap_record *r) {
-    struct model *to = r->outcome != SWAP_OK && r->to[0] ? registry_find(f->registry, r->to) : NULL;
-    struct model *from =
-        r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
-    bool cools = to && to->state == MODEL_FAILED;
+/* Who waits for a model that could not be loaded is told. */
+void turn_load_failed(struct front *f, const struct swap_record *r) {
+    struct model *to = r->to[0] ? registry_find(f->registry, r->to) : NULL;
+    if (!to) return;
+    bool cools = to->state == MODEL_FAILED;
     char text[1024];
     snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
-    if (to)
-        dispatch_fail_queue(f, to, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
-                            cools ? retry_after_s(f, to->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+    dispatch_fail_queue(f, to, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
+                        cools ? retry_after_s(f, to->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+}
+
+/* Where there was no way back, who waits for the old model is told too. */
+static void fail_queues(struct front *f, const struct swap_record *r) {
+    if (r->outcome != SWAP_OK) turn_load_failed(f, r);
+    struct model *from =
+        r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
     struct refusal no = {0};
     if (from && validate_model(f, from, &no) == VERDICT_NO)
         dispatch_fail_queue(f, from, no.err, no.retry_after_s, no.details, no.text);

@@ -155,12 +155,17 @@ def test_s5_failed_load_brings_the_old_model_back_and_cools_down(server, fault):
 
 
 def test_s5_waiting_request_gets_the_reason(server, models):
+    """At once, not when the old model is back; nobody else may try it then."""
+    add(models, "a", load_ms=2000)
     add(models, "broken", load_fail=1)
     s = server(model="a")
     talk = warm_talk(s, "a")
-    with pytest.raises(ApiError) as e:
-        s.chat("broken", "hello")
-    assert e.value.status in (500, 503) and "load_fail" in e.value.error["message"], e.value
+    for _ in range(2):
+        with pytest.raises(ApiError) as e:
+            s.chat("broken", "hello")
+        assert (e.value.status, e.value.code) == (503, "model_cooling_down") and "load_fail" in e.value.error["message"], e.value
+        assert 1 <= int(e.value.response.headers["retry-after"]) <= 10
+        assert s.ready()[0] == 503, "a is not back yet"
     wait_until(lambda: s.ready()[0] == 200, what="ready again")
     assert seated(s) == "a"
     assert_warm(talk)

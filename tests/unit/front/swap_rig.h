@@ -25,7 +25,7 @@ static struct rig {
     struct model *a, *b;
     int64_t now;
     uint32_t running;
-    int starts, kills, cancels, ended, sent;
+    int starts, kills, cancels, load_failed, ended, sent;
     enum msg_type last;
     uint64_t last_op;
     char last_model[64];
@@ -75,6 +75,11 @@ static inline void op_changed(void *ctx) {
     if (percent < rig.percent) rig.backwards++;
     rig.percent = percent;
 }
+static inline void op_load_failed(void *ctx, const struct swap_record *r) {
+    (void)ctx;
+    (void)r;
+    rig.load_failed++;
+}
 static inline void op_ended(void *ctx, const struct swap_record *r) {
     (void)ctx;
     rig.ended++;
@@ -91,8 +96,8 @@ static inline bool in_use(const void *ctx, const struct model *m) {
     return true;
 }
 
-static const struct swap_ops OPS = {NULL,      op_send, op_kill,    op_start, op_running,
-                                    op_cancel, op_plan, op_changed, op_ended};
+static const struct swap_ops OPS = {NULL,      op_send, op_kill,    op_start,       op_running,
+                                    op_cancel, op_plan, op_changed, op_load_failed, op_ended};
 
 static inline void open_rig(void) {
     char path[128], a[160], why[256];

@@ -130,10 +130,15 @@ START_TEST(failed_load_rolls_back) {
     ck_assert_str_eq(rig.last_model, "a");
     ck_assert_int_eq(rig.b->state, MODEL_FAILED);
     ck_assert_str_eq(rig.b->reason, "bad tensor");
+    ck_assert_int_eq(rig.load_failed, 1);
+    rig.now += 2 * MODEL_COOLDOWN_MIN_NS; /* the way back takes that long */
+    ck_assert(registry_cooling(rig.registry, rig.b, rig.now));
     loaded();
     state(SWAP_ROLLING_BACK);
     configured();
     state(SWAP_SERVING);
+    ck_assert(registry_cooling(rig.registry, rig.b, rig.now + MODEL_COOLDOWN_MIN_NS - 1));
+    ck_assert(!registry_cooling(rig.registry, rig.b, rig.now + MODEL_COOLDOWN_MIN_NS));
     ck_assert_ptr_eq(rig.swap.seated, rig.a);
     ck_assert_int_eq(rig.done.outcome, SWAP_ROLLED_BACK);
     ck_assert_int_eq(rig.done.err, ERR_MODEL_INVALID);
