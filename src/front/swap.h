@@ -91,7 +91,7 @@ struct swap_ops {
     void (*cancel_streams)(void *ctx); /* each ends with ERR_DRAIN_CANCELED; they leave the seat soon after */
     /* What this model gets now, with the memory as it is. ret is zeroed on error; why has the figures. */
     enum err (*plan)(void *ctx, const struct model *m, struct admission *ret, char *why, size_t why_size);
-    void (*changed)(void *ctx); /* state, step or percentage have */
+    void (*changed)(void *ctx);                                  /* state, step or percentage have */
     void (*load_failed)(void *ctx, const struct swap_record *r); /* of the new model; the way back begins */
     void (*ended)(void *ctx, const struct swap_record *r);
 };

@@ -248,7 +248,9 @@ void admit_mark_wanted(struct room *r) {
             s = sequence_find(r, t->leader);
         else if (t->state <= STREAM_QUEUED && t->n_tokens > 0)
             s = best_resident(r, t, &common);
-        if (s) s->wanted = true;
+        if (!s) continue;
+        s->wanted = true;
+        if (t->state != STREAM_FOLLOW && (s = follow_idle(r, t, common))) s->wanted = true;
     }
 }
 

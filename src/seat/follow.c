@@ -47,11 +47,32 @@ static bool stands(const struct room *r, const struct leader *l, uint32_t end) {
     return !r->info.window || l->stands_at <= end;
 }
 
+/* Up to where t, which has so many tokens, would follow l; 0: not at all. */
+static uint32_t end_behind(const struct room *r, const struct stream *t, uint32_t n_tokens,
+                           const struct leader *l) {
+    uint32_t end = common_end(t, l->tokens, l->n_tokens);
+    return end >= n_tokens + BLOCK_TOKENS && stands(r, l, end) ? end : 0;
+}
+
 static void consider(const struct room *r, struct stream *t, struct leader l) {
-    uint32_t end = common_end(t, l.tokens, l.n_tokens);
-    if (end < t->seq->n_tokens + BLOCK_TOKENS || end <= t->follow_to || !stands(r, &l, end)) return;
+    uint32_t end = end_behind(r, t, t->seq->n_tokens, &l);
+    if (end <= t->follow_to) return;
     t->leader = l.seq->serial;
     t->follow_to = end;
+}
+
+struct sequence *follow_idle(const struct room *r, const struct stream *t, uint32_t n_tokens) {
+    struct sequence *best = NULL;
+    uint32_t most = 0;
+    if (!r->cache_on || t->alone) return NULL;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        struct leader l = idle_leader(s);
+        uint32_t end = end_behind(r, t, n_tokens, &l);
+        if (end <= most) continue;
+        best = s;
+        most = end;
+    }
+    return best;
 }
 
 /* ANEW: the leader of the turn before; NULL: it is none any more. */

@@ -186,6 +186,8 @@ void restore_count_failure(struct room *r, const struct stream *t, enum err err,
 void follow_begin(struct room *r,
                   struct stream *t); /* what the store had is in the cells: FOLLOW or PREFILL */
 bool follow_step(struct room *r);
+/* The idle sequence that t, which waits and will go on with n_tokens in the cells, would follow; NULL. */
+struct sequence *follow_idle(const struct room *r, const struct stream *t, uint32_t n_tokens);
 /* Where the leader t must stand for a follower: a position after from, or to. */
 uint32_t follow_stop(struct room *r, const struct stream *t, uint32_t from, uint32_t to);
 /* The shortest prompt that waits for t to read on, in tokens: its own, or one of those that follow it. */

@@ -143,3 +143,4 @@ def test_s14_real_models_killed_at_random_moments(real_server, tmp_path):
     finally:
         for q in quiet.values():
             q.stop()
+            q.check_log()

@@ -145,18 +145,24 @@ def test_g1_wrong_key(real_server, tmp_path):
 def test_g1_chat_logprobs(client):
     """The client's own types. At T=0 the drawn token is the likeliest; the bytes are the text."""
     ask = dict(model=SMOL, messages=[{"role": "user", "content": "Say hello \U0001f642"}], temperature=0, max_tokens=24, logprobs=True, top_logprobs=20)
-    choice = client.chat.completions.create(**ask, user="ada").choices[0]
+    client.chat.completions.create(**ask | {"max_tokens": 1}, user="ada")
+    first = client.chat.completions.create(**ask, user="ada")
+    choice = first.choices[0]
     assert bytes(b for t in choice.logprobs.content for b in t.bytes).decode() == choice.message.content
     for t in choice.logprobs.content:
         assert len(t.top_logprobs) == 20 and t.logprob == t.top_logprobs[0].logprob and t.bytes == t.top_logprobs[0].bytes
         assert sum(math.exp(o.logprob) for o in t.top_logprobs) <= 1 and t.logprob <= 0
     content, text = [], ""
-    with client.chat.completions.create(**ask, user="bob", stream=True) as stream:
+    with client.chat.completions.create(**ask, user="ada", stream=True, stream_options={"include_usage": True}) as stream:
         for chunk in stream:
-            text += chunk.choices[0].delta.content or ""
-            content += chunk.choices[0].logprobs.content if chunk.choices[0].logprobs else []
-    # A second run: the same text; its numbers may be those of other cells. Another agent, so that both read the whole prompt at
-    # once: in smaller pieces it is rounded differently, and words that are nearly as likely as one another change places.
+            usage = chunk.usage
+            for c in chunk.choices:
+                text += c.delta.content or ""
+                content += c.logprobs.content if c.logprobs else []
+    # A second run: the same text; its numbers may be those of other cells. Both go on before the last token of the prompt: what is read in
+    # other pieces is rounded differently, and words that are nearly as likely as one another change places.
+    cached = {u.prompt_tokens - u.prompt_tokens_details.cached_tokens for u in (first.usage, usage)}
+    assert cached == {1}, (first.usage, usage)
     assert text == choice.message.content and [t.token for t in content] == [t.token for t in choice.logprobs.content]
     assert all(abs(a.logprob - b.logprob) < 0.05 for a, b in zip(content, choice.logprobs.content))
 

@@ -31,6 +31,7 @@ def test_c2_two_that_arrive_together_read_the_system_prompt_once(real_server, tm
         second = ask(quiet, "two", questions[1])()
     finally:
         quiet.stop()
+        quiet.check_log()
     check_same(follower, second)
 
 

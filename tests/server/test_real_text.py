@@ -85,6 +85,7 @@ def test_s13_killed_seat_during_a_stream_changes_no_token(temperature, at, real_
         next_expected = one_more_turn(quiet, expected.text)
     finally:
         quiet.stop()
+        quiet.check_log()
     server = real_server(SMOL, options=OPTIONS, config=CONFIG, model=SMOL)
     pid = server.seat_pid()
     stream = server.stream(SMOL, messages, **params)

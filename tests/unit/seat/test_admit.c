@@ -196,11 +196,12 @@ START_TEST(who_is_followed_stays_until_it_is_taken_over) {
 }
 END_TEST
 
-/* ann goes on from her own 300 tokens, and what bob has is more. */
+/* ann goes on from her own 300 tokens, and what bob has is more; cid is before her. */
 START_TEST(who_will_be_followed_stays) {
     saved_idle("ann", 300);
     struct sequence *s = saved_idle("bob", 8 * BLOCK_TOKENS);
     room->n_decoded += IDLE_TOKENS;
+    stream_of("cid", 10, NULL);
     struct stream *t = stream_of("ann", 7 * BLOCK_TOKENS, NULL);
     ck_assert(admit_step(room));
     ck_assert_uint_eq(t->state, STREAM_FOLLOW);
