@@ -148,10 +148,14 @@ def bench_bound(runs, quick):
                         speed[name].append(value)
     rows = []
     for name, found in speed.items():
-        ratios = [a / b for a, b in zip(found, speed["llama-server"])]
-        error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else 0
-        rows.append(f"| {name} | {spread(found, '{:.1f}')} | {spread(ratios)} | **{statistics.mean(ratios):.3f}** | {error:.3f} |")
-    print("\n| server | t/s | of llama-server's | mean | its standard error |\n|---|---|---|---|---|\n" + "\n".join(rows))
+        cells = [spread(found, "{:.1f}")]
+        for peer in ("llama-server", "hotseat, --token-gap 100"):
+            ratios = [a / b for a, b in zip(found, speed[peer])]
+            error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else 0
+            cells.append(f"**{statistics.mean(ratios):.3f}** +- {error:.3f}")
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    print("\n| server | t/s | of llama-server's | of --token-gap 100's |\n|---|---|---|---|\n" + "\n".join(rows))
+    print("\nMeans of the pairs' ratios, with their standard errors.")
     return speed
 
 

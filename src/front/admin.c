@@ -113,7 +113,7 @@ static void available(struct front *f, const struct request *q) {
         put_str(&w, "id", m->id);
         put_str(&w, "state", model_state_name(m->state));
         put_str(&w, "reason", m->reason);
-        if (cooling) put_u64(&w, "retry_after_s", retry_after_s(f, m->cooldown_until_ns));
+        if (cooling) put_u64(&w, "retry_after_s", retry_when_cool_s(f, m));
         put_bool(&w, "seated", m == f->swap.seated);
         put_str(&w, "path", m->path);
         put_str(&w, "architecture", or_null(m->info.spec.architecture));

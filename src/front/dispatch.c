@@ -166,6 +166,11 @@ uint32_t retry_after_s(const struct front *f, int64_t at_ns) {
     return left < 1 ? 1 : left > 3600 ? 3600 : (uint32_t)left;
 }
 
+uint32_t retry_when_cool_s(const struct front *f, const struct model *m) {
+    int64_t back_ns = m->swap_goes_on ? swap_eta_ns(&f->swap, f->now_ns) : 0;
+    return retry_after_s(f, m->cooldown_until_ns + back_ns);
+}
+
 static struct model *bind(struct front *f, struct request *q) {
     bool named = q->model && *q->model && strcmp(q->model, "default");
     struct model *m = named ? registry_find(f->registry, q->model) : dispatch_default_model(f);

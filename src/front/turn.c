@@ -463,12 +463,15 @@ void turn_load_failed(struct front *f, const struct swap_record *r) {
     char text[1024];
     snprintf(text, sizeof text, "%s could not be loaded: %s", r->to, r->reason);
     dispatch_fail_queue(f, to, cools ? ERR_MODEL_COOLDOWN : ERR_NO_SEAT,
-                        cools ? retry_after_s(f, to->cooldown_until_ns) : RETRY_SHORT_S, NULL, text);
+                        cools ? retry_when_cool_s(f, to) : RETRY_SHORT_S, NULL, text);
 }
 
-/* Where there was no way back, who waits for the old model is told too. */
+/* Where there was no way back, who waits for the old model is told too. Where there was one, who has come for the new one since then has
+ * not been tried, and waits on. */
 static void fail_queues(struct front *f, const struct swap_record *r) {
-    if (r->outcome != SWAP_OK) turn_load_failed(f, r);
+    struct model *to = r->outcome == SWAP_ROLLED_BACK ? registry_find(f->registry, r->to) : NULL;
+    if (to && to->waiting.count) to->not_before_ns = f->now_ns + RETRY_SHORT_S * NS_PER_S;
+    if (r->outcome == SWAP_GAVE_UP) turn_load_failed(f, r);
     struct model *from =
         r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
     struct refusal no = {0};

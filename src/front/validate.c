@@ -53,7 +53,7 @@ enum verdict validate_model(struct front *f, struct model *m, struct refusal *wh
     }
     if (registry_cooling(f->registry, m, f->now_ns)) {
         snprintf(text, sizeof text, "%s failed to load: %s", m->id, m->reason ? m->reason : "unknown");
-        return refuse(why, ERR_MODEL_COOLDOWN, retry_after_s(f, m->cooldown_until_ns), text);
+        return refuse(why, ERR_MODEL_COOLDOWN, retry_when_cool_s(f, m), text);
     }
     if (!m->measure.known) {
         if (!m->measure_wanted) f->schedule = true; /* it begins in the next round */
@@ -115,7 +115,7 @@ static void measure_failed(struct front *f, enum blame blame, const char *reason
     if (blame == BLAME_FILE && idle) registry_condemn(f->registry, m, reason);
     if (blame == BLAME_HUNG && m->state == MODEL_AVAILABLE) {
         registry_fail(f->registry, m, f->now_ns, reason);
-        retry_s = retry_after_s(f, m->cooldown_until_ns);
+        retry_s = retry_when_cool_s(f, m);
     }
     dispatch_fail_queue(f, m, ERRS[blame], retry_s, NULL, reason);
     turn_measure_failed(f, m, ERRS[blame], reason);

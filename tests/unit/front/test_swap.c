@@ -179,7 +179,9 @@ START_TEST(no_way_back_is_failed_and_then_filled_again) {
     ck_assert_int_eq(rig.done.outcome, SWAP_GAVE_UP);
     ck_assert_str_eq(rig.done.reason, "b is bad");
     ck_assert(!swap_busy(&rig.swap));
-    registry_set_state(rig.registry, rig.b, MODEL_AVAILABLE, NULL);
+    ck_assert_int_eq(rig.load_failed, 1);
+    ck_assert(registry_cooling(rig.registry, rig.b, rig.now + MODEL_COOLDOWN_MIN_NS - 1));
+    ck_assert(!registry_cooling(rig.registry, rig.b, rig.now + MODEL_COOLDOWN_MIN_NS));
     begin(rig.b);
     loaded();
     configured();
@@ -220,6 +222,7 @@ START_TEST(memory_gone_between_unload_and_load) {
     configured();
     ck_assert_int_eq(rig.done.outcome, SWAP_ROLLED_BACK);
     ck_assert_str_eq(rig.done.reason, "no room");
+    ck_assert(!rig.b->swap_goes_on);
     close_rig();
 }
 END_TEST
