@@ -68,8 +68,10 @@ struct store_block {
     size_t base_size;
     const uint8_t *window; /* NULL: only the base part is written */
     size_t window_size;
-    uint32_t window_from; /* lowest position in the window part */
-    bool leaving;         /* this is the last chance: write past write_per_day too */
+    /* Lowest position in the window part. The engine holds each position in as many bytes: a part that reaches further back is longer, by
+     * which a row is known to be older than its file. */
+    uint32_t window_from;
+    bool leaving; /* this is the last chance: write past write_per_day too */
     /* A tail where other conversations begin (the end of a system prompt): longer chains do not make it superfluous. */
     bool branch;
 };

@@ -142,6 +142,13 @@ static UNUSED void rig_part(uint8_t *to, size_t size, struct hash128 name, int p
     }
 }
 
+/* A window part says from where on it is, and is the shorter the less far back it reaches. Returns its length. */
+static UNUSED size_t rig_window(uint8_t *to, struct hash128 name, uint32_t first_pos, uint32_t window_from) {
+    rig_part(to, RIG_WINDOW_BYTES, name, STORE_PART_WINDOW);
+    memcpy(to, &window_from, sizeof window_from);
+    return RIG_WINDOW_BYTES - (window_from - first_pos);
+}
+
 /* A chain of tokens as a conversation saves it. */
 struct rig_chain {
     struct hash128 tag;
@@ -165,7 +172,6 @@ static UNUSED enum err rig_put(struct store *s, struct rig_chain *c) {
         uint32_t lowest = c->window && c->n >= c->window ? c->n - c->window + 1 : 0;
         struct block_name name = block_name_of(parent, c->tag, c->tokens + first, n);
         rig_part(base, sizeof base, name.h, STORE_PART_BASE);
-        rig_part(window, sizeof window, name.h, STORE_PART_WINDOW);
         struct store_block b = {.parent = parent,
                                 .tag = c->tag,
                                 .model = c->model ? c->model : "m",
@@ -179,8 +185,8 @@ static UNUSED enum err rig_put(struct store *s, struct rig_chain *c) {
                                 .branch = c->branch && n < BLOCK_TOKENS};
         if (c->window && first + n > lowest) {
             b.window = window;
-            b.window_size = sizeof window;
             b.window_from = lowest > first ? lowest : first;
+            b.window_size = rig_window(window, name.h, first, b.window_from);
         }
         uint64_t written = 0;
         enum err err = store_put(s, &b, &written);
@@ -239,9 +245,15 @@ static UNUSED enum err rig_get(struct store *s, struct hash128 tag, const int32_
             ck_assert_uint_eq(base.size, RIG_BASE_BYTES);
             rig_part(want, RIG_BASE_BYTES, b->name.h, STORE_PART_BASE);
             ck_assert_mem_eq(base.data, want, RIG_BASE_BYTES);
-            ck_assert_uint_eq(window.size, b->needs_window ? RIG_WINDOW_BYTES : 0);
-            rig_part(want, RIG_WINDOW_BYTES, b->name.h, STORE_PART_WINDOW);
-            if (b->needs_window) ck_assert_mem_eq(window.data, want, RIG_WINDOW_BYTES);
+            uint32_t from = b->first_pos;
+            if (b->needs_window) {
+                ck_assert_uint_gt(window.size, sizeof from);
+                memcpy(&from, window.data, sizeof from);
+                ck_assert(from >= b->first_pos && from <= b->first_pos + b->n_tokens);
+            }
+            size_t window_size = rig_window(want, b->name.h, b->first_pos, from);
+            ck_assert_uint_eq(window.size, b->needs_window ? window_size : 0);
+            if (b->needs_window) ck_assert_mem_eq(window.data, want, window_size);
         } else {
             ck_assert_uint_eq(base.size + window.size, 0);
         }
