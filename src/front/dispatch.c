@@ -167,8 +167,9 @@ uint32_t retry_after_s(const struct front *f, int64_t at_ns) {
 }
 
 uint32_t retry_when_cool_s(const struct front *f, const struct model *m) {
-    int64_t back_ns = m->swap_goes_on ? swap_eta_ns(&f->swap, f->now_ns) : 0;
-    return retry_after_s(f, m->cooldown_until_ns + back_ns);
+    int64_t until_ns = m->cooldown_until_ns;
+    if (m->swap_goes_on) until_ns = f->now_ns + swap_eta_ns(&f->swap, f->now_ns) + m->cooldown_ns;
+    return retry_after_s(f, until_ns);
 }
 
 static struct model *bind(struct front *f, struct request *q) {

@@ -245,7 +245,7 @@ bool is_background(const struct stream *t);
 void stream_end(struct front *f, struct stream *t);
 void stream_fail(struct front *f, struct stream *t, enum err err, uint32_t retry_after_s, const char *text);
 uint32_t retry_after_s(const struct front *f, int64_t at_ns);
-uint32_t retry_when_cool_s(const struct front *f, const struct model *m);
+uint32_t retry_when_cool_s(const struct front *f, const struct model *m); /* of one that cools down */
 
 struct stream *stream_new(struct front *f, struct request *q, struct model *m); /* takes q; NULL: no memory */
 /* Another prompt instead of its request's; it is taken. */

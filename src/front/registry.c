@@ -56,8 +56,7 @@ void registry_condemn(struct registry *r, struct model *m, const char *reason) {
 
 bool registry_cooling(struct registry *r, struct model *m, int64_t now_ns) {
     if (m->state != MODEL_FAILED) return false;
-    if (m->swap_goes_on) m->cooldown_until_ns = now_ns + m->cooldown_ns;
-    if (now_ns < m->cooldown_until_ns) return true;
+    if (m->swap_goes_on || now_ns < m->cooldown_until_ns) return true;
     registry_set_state(r, m, m->file_gone ? MODEL_GONE : MODEL_AVAILABLE, NULL);
     return false;
 }

@@ -38,8 +38,8 @@ struct model {
     char *reason;   /* of FAILED, INVALID, GONE; else NULL */
     bool condemned; /* INVALID by a measuring seat: the scan, who found nothing wrong, can't undo it */
     int64_t cooldown_until_ns, cooldown_ns;
-    bool
-        swap_goes_on; /* swap.c's: its load has failed, and the old model is not back yet: the cool-down, if any, begins then */
+    /* swap.c's: a load failed, and the old model is not back yet. The cool-down begins when it is. */
+    bool swap_goes_on;
     struct file_identity identity;
     int64_t created_s;
     struct gguf_info info;

@@ -471,9 +471,9 @@ void turn_load_failed(struct front *f, const struct swap_record *r) {
 static void fail_queues(struct front *f, const struct swap_record *r) {
     struct model *to = r->outcome == SWAP_ROLLED_BACK ? registry_find(f->registry, r->to) : NULL;
     if (to && to->waiting.count) to->not_before_ns = f->now_ns + RETRY_SHORT_S * NS_PER_S;
-    if (r->outcome == SWAP_GAVE_UP) turn_load_failed(f, r);
-    struct model *from =
-        r->outcome == SWAP_GAVE_UP && r->from[0] ? registry_find(f->registry, r->from) : NULL;
+    if (r->outcome != SWAP_GAVE_UP) return;
+    turn_load_failed(f, r);
+    struct model *from = r->from[0] ? registry_find(f->registry, r->from) : NULL;
     struct refusal no = {0};
     if (from && validate_model(f, from, &no) == VERDICT_NO)
         dispatch_fail_queue(f, from, no.err, no.retry_after_s, no.details, no.text);

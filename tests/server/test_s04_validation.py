@@ -171,6 +171,20 @@ def test_s5_waiting_request_gets_the_reason(server, models):
     assert_warm(talk)
 
 
+def test_s5_who_comes_on_the_way_back_waits_for_a_try_of_his_own(server, models):
+    """The file was put right meanwhile: what the old one had is no answer."""
+    add(models, "a", load_ms=2000)
+    add(models, "broken", load_fail=1)
+    s = server(model="a")
+    with pytest.raises(ApiError):
+        s.chat("broken", "hello")
+    add(models, "broken", seed=7)
+    s.post("/admin/reload").ok()
+    assert s.ready()[0] == 503, "a is not back yet"
+    assert s.chat("broken", "[[say:here]]")["choices"][0]["message"]["content"] == "here"
+    assert seated(s) == "broken"
+
+
 def test_s5_first_model_broken_leaves_an_empty_seat(server, models):
     add(models, "broken", load_fail=1)
     s = server(model="broken", ready=False)
