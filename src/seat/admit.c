@@ -64,7 +64,7 @@ static void queue(struct room *r, struct stream *t) {
 /* Tokens from text, with the given conversations and those in the cells. ret_whole (or NULL): one in the cells is
  * taken to its end, so that no other one need be asked for. */
 static enum err tokenize(struct room *r, struct stream *t, const struct store_chain *stored,
-                         uint32_t n_stored, bool *ret_whole) {
+                         uint32_t n_stored, bool *ret_whole, char *why) {
     struct prompt_chain chains[CHAINS_MAX];
     uint32_t n_cells = chains_of_cells(r, t->req.agent, chains, CHAINS_MAX - CHAINS_PER_AGENT_MAX),
              n = n_cells;
@@ -73,7 +73,13 @@ static enum err tokenize(struct room *r, struct stream *t, const struct store_ch
     size_t size = 0;
     const char *text = prompt_text(t, &size);
     mem_free(TAKE(t->tokens));
-    enum err err = prompt_tokenize(r->engine, text, size, chains, n, &t->tokens, &t->n_tokens, &t->n_spliced);
+    uint32_t n_max = t->req.look == MSG_LOOK_COUNT ? 0 : r->pool.context;
+    enum err err =
+        prompt_tokenize(r->engine, text, size, chains, n, n_max, &t->tokens, &t->n_tokens, &t->n_spliced);
+    if (err == ERR_CONTEXT_LENGTH)
+        snprintf(why, WHY_BYTES, "the prompt has at least %u tokens, the context is %u tokens", t->n_tokens,
+                 n_max);
+    if (err) t->n_tokens = 0;
     t->tokens_room = t->n_tokens;
     for (uint32_t i = 0; i < n_cells && ret_whole; i++)
         if (t->n_spliced > 0 && t->n_spliced == chains[i].n) *ret_whole = true;
@@ -118,7 +124,7 @@ static enum err begin(struct room *r, struct stream *t, bool *ret_whole, char *w
         if (err) return err;
     }
     if (has_ids(t)) return take_ids(r, t, why);
-    return tokenize(r, t, NULL, 0, ret_whole);
+    return tokenize(r, t, NULL, 0, ret_whole, why);
 }
 
 void admit_submit(struct room *r, struct msg_submit *req) {
@@ -154,9 +160,10 @@ void admit_submit(struct room *r, struct msg_submit *req) {
 void admit_chains(struct room *r, struct disk_job *job) {
     struct stream *t = stream_find(r, job->owner);
     if (!t || t->state != STREAM_LOOKUP) return;
-    enum err err = job->n_chains ? tokenize(r, t, job->chains, job->n_chains, NULL) : ERR_OK;
+    char why[WHY_BYTES] = "";
+    enum err err = job->n_chains ? tokenize(r, t, job->chains, job->n_chains, NULL, why) : ERR_OK;
     if (err)
-        stream_end_failed(r, t, err, NULL);
+        stream_end_failed(r, t, err, why[0] ? why : NULL);
     else
         queue(r, t);
 }

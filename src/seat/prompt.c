@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 
+#define LONG_TOKEN_BYTES 8 /* text takes 3 to 5 a token; runs of spaces up to 128 */
+#define CUT_TOKENS 64      /* so many fewer may the beginning of a text have within the whole */
+
 /* One token's text in b (cleared first); a model's control tokens too. False: no memory. */
 static bool piece(const struct engine *e, int32_t token, bool special, struct buf *b) {
     buf_clear(b);
@@ -65,20 +68,38 @@ static bool stands_for(const struct engine *e, const int32_t *ids, uint32_t n, c
     return at == size;
 }
 
+/* n_max (0: any) as in prompt_tokenize(). Looks at beginnings, each four times as long as the one before, while all of it is more than
+ * twice as long. */
+static enum err tokenize_within(const struct engine *e, const char *text, size_t size, bool add_bos,
+                                uint32_t n_max, int32_t **ret_ids, uint32_t *ret_n) {
+    for (size_t n = (size_t)n_max * LONG_TOKEN_BYTES; n && n < size / 2; n *= 4) {
+        size_t cut = n;
+        while (cut > 0 && ((uint8_t)text[cut] & 0xC0) == 0x80) cut--; /* not within a character */
+        enum err err = engine_tokenize(e, text, cut, true, add_bos, ret_ids, ret_n);
+        if (err) return err;
+        mem_free(TAKE(*ret_ids));
+        if (*ret_n <= n_max + CUT_TOKENS) continue;
+        *ret_n -= CUT_TOKENS;
+        return ERR_CONTEXT_LENGTH;
+    }
+    return engine_tokenize(e, text, size, true, add_bos, ret_ids, ret_n);
+}
+
 static enum err splice_with(const struct engine *e, const char *text, size_t size,
-                            const struct prompt_chain *chain, const struct splice *s, int32_t **ret_ids,
-                            uint32_t *ret_n) {
+                            const struct prompt_chain *chain, const struct splice *s, uint32_t n_max,
+                            int32_t **ret_ids, uint32_t *ret_n) {
     AUTO(mem_freep) int32_t *rest = NULL;
     uint32_t n_rest = 0;
     enum err err = ERR_OK;
-    if (s->at < size) err = engine_tokenize(e, text + s->at, size - s->at, true, false, &rest, &n_rest);
+    if (n_max) n_max = s->n_tokens < n_max ? n_max - s->n_tokens : 1;
+    if (s->at < size) err = tokenize_within(e, text + s->at, size - s->at, false, n_max, &rest, &n_rest);
+    *ret_n = s->n_tokens + n_rest;
     if (err) return err;
     int32_t *ids = mem_array(s->n_tokens + n_rest, sizeof *ids);
     if (!ids) return ERR_NOMEM;
     memcpy(ids, chain->tokens, s->n_tokens * sizeof *ids);
     if (n_rest) memcpy(ids + s->n_tokens, rest, n_rest * sizeof *ids);
     *ret_ids = ids;
-    *ret_n = s->n_tokens + n_rest;
     return ERR_OK;
 }
 
@@ -88,8 +109,8 @@ static bool spells_bos(const struct engine *e, const char *text, size_t size, st
 }
 
 enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
-                         const struct prompt_chain *chains, uint32_t n_chains, int32_t **ret_ids,
-                         uint32_t *ret_n, uint32_t *ret_spliced) {
+                         const struct prompt_chain *chains, uint32_t n_chains, uint32_t n_max,
+                         int32_t **ret_ids, uint32_t *ret_n, uint32_t *ret_spliced) {
     struct buf b = BUF(0);
     struct splice best = {0};
     const struct prompt_chain *from = NULL;
@@ -103,13 +124,13 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
     enum err err = ERR_OK;
     bool done = false;
     if (from && best.n_tokens > 1) {
-        err = splice_with(e, text, size, from, &best, ret_ids, ret_n);
+        err = splice_with(e, text, size, from, &best, n_max, ret_ids, ret_n);
         done = !err && stands_for(e, *ret_ids, *ret_n, text, size, &b);
         if (done) *ret_spliced = best.n_tokens;
         if (!err && !done) mem_free(*ret_ids);
     }
     if (!done && !err)
-        err = engine_tokenize(e, text, size, true, !spells_bos(e, text, size, &b), ret_ids, ret_n);
+        err = tokenize_within(e, text, size, !spells_bos(e, text, size, &b), n_max, ret_ids, ret_n);
     buf_free(&b);
     return err;
 }

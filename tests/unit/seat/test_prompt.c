@@ -35,7 +35,7 @@ static uint32_t spliced(const char *conversation, const char *text) {
     int32_t chain[256], *ids = NULL;
     uint32_t n = 0, taken = 0;
     struct prompt_chain c = {chain, ids_of(conversation, chain)};
-    ck_assert_int_eq(prompt_tokenize(e, text, strlen(text), &c, 1, &ids, &n, &taken), ERR_OK);
+    ck_assert_int_eq(prompt_tokenize(e, text, strlen(text), &c, 1, 0, &ids, &n, &taken), ERR_OK);
     ck_assert(memcmp(ids, chain, taken * sizeof *ids) == 0);
     struct buf all = BUF(0);
     for (uint32_t i = 0; i < n; i++)
@@ -88,10 +88,10 @@ START_TEST(the_beginning_of_text_is_not_doubled) {
     int32_t *ids = NULL;
     uint32_t n = 0, taken = 0;
     ck_assert_int_ge(engine_bos(e), 0);
-    ck_assert_int_eq(prompt_tokenize(e, "<|bos|>hi", 9, NULL, 0, &ids, &n, &taken), ERR_OK);
+    ck_assert_int_eq(prompt_tokenize(e, "<|bos|>hi", 9, NULL, 0, 0, &ids, &n, &taken), ERR_OK);
     ck_assert_uint_eq(n, 3);
     mem_free(ids);
-    ck_assert_int_eq(prompt_tokenize(e, "hi", 2, NULL, 0, &ids, &n, &taken), ERR_OK);
+    ck_assert_int_eq(prompt_tokenize(e, "hi", 2, NULL, 0, 0, &ids, &n, &taken), ERR_OK);
     ck_assert_uint_eq(n, 3);
     mem_free(ids);
     ck_assert_uint_eq(spliced("one two", "one two three"), 8); /* with it */
@@ -105,17 +105,54 @@ START_TEST(the_longest_wins) {
     int32_t a[64], b[64], *ids = NULL;
     struct prompt_chain chains[] = {{a, ids_of("once upon", a)}, {b, ids_of("once upon a time", b)}};
     uint32_t n = 0, taken = 0;
-    ck_assert_int_eq(prompt_tokenize(e, "once upon a time there", 22, chains, 2, &ids, &n, &taken), ERR_OK);
+    ck_assert_int_eq(prompt_tokenize(e, "once upon a time there", 22, chains, 2, 0, &ids, &n, &taken),
+                     ERR_OK);
     ck_assert_uint_eq(taken, 16);
     mem_free(ids);
     engine_free(e);
 }
 END_TEST
 
+static enum err tokenized(size_t size, const struct prompt_chain *chain, uint32_t n_max, uint32_t *ret_n) {
+    char *text = mem_array(size, 1);
+    memset(text, '.', size); /* a token each */
+    int32_t *ids = NULL;
+    uint32_t taken = 0;
+    enum err err = prompt_tokenize(e, text, size, chain, chain ? 1 : 0, n_max, &ids, ret_n, &taken);
+    ck_assert((err == ERR_OK) == (ids != NULL));
+    mem_free(ids);
+    mem_free(text);
+    return err;
+}
+
+/* What cannot fit is known by its beginning: the rest of it is not looked at. */
+START_TEST(of_what_is_far_too_long_only_the_beginning_is_read) {
+    open_model("llama");
+    uint32_t n = 0;
+    ck_assert_int_eq(tokenized(100000, NULL, 10, &n), ERR_CONTEXT_LENGTH);
+    ck_assert_uint_eq(n, 80 - 64);
+    ck_assert_int_eq(tokenized(100000, NULL, 2, &n), ERR_CONTEXT_LENGTH); /* 16 and 64 said nothing */
+    ck_assert_uint_eq(n, 256 - 64);
+    ck_assert_int_eq(tokenized(100000, NULL, 0, &n), ERR_OK); /* counted */
+    ck_assert_uint_eq(n, 100000);
+    ck_assert_int_eq(tokenized(150, NULL, 10, &n), ERR_OK); /* by hardly less than all of it */
+    ck_assert_uint_eq(n, 150);
+    int32_t known[90];
+    for (uint32_t i = 0; i < 90; i++) known[i] = '.';
+    /* The rest after a conversation has what that one leaves: 10 of 100. */
+    ck_assert_int_eq(tokenized(1000, &(struct prompt_chain){known, 90}, 100, &n), ERR_CONTEXT_LENGTH);
+    ck_assert_uint_eq(n, 90 + 80 - 64);
+    engine_free(e);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {
-        a_whole_conversation_is_taken,        no_word_is_cut,
-        a_part_is_taken_up_to_a_turns_border, a_prompt_inside_a_conversation_is_its_beginning,
-        the_beginning_of_text_is_not_doubled, the_longest_wins};
+    const TTest *const tests[] = {a_whole_conversation_is_taken,
+                                  no_word_is_cut,
+                                  a_part_is_taken_up_to_a_turns_border,
+                                  a_prompt_inside_a_conversation_is_its_beginning,
+                                  the_beginning_of_text_is_not_doubled,
+                                  the_longest_wins,
+                                  of_what_is_far_too_long_only_the_beginning_is_read};
     return CHECK_RUN("prompt", tests);
 }
