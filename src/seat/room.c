@@ -17,7 +17,7 @@
 
 bool room_post_job(struct room *r, struct disk_job *job) {
     if (r->n_jobs < SEAT_JOBS_MAX && disk_worker_post(r->disk, job, false) == ERR_OK) {
-        r->n_jobs++;
+        if (r->n_jobs++ == 0) r->disk_heard_ns = clock_now_ns();
         return true;
     }
     atomic_fetch_add(&r->stats->full_mailboxes, 1);
@@ -72,6 +72,7 @@ static void take_job(struct room *r, struct disk_job *job) {
     }
     must(r->n_jobs > 0);
     r->n_jobs--;
+    r->disk_heard_ns = clock_now_ns();
     look_at_opening(r, job);
     switch (job->kind) {
     case DISK_HASH:
@@ -142,6 +143,7 @@ static bool is_one_shot(const struct sequence *s) {
 
 bool room_may_wait(const struct room *r, struct sequence *s) {
     int64_t now = clock_now_ns();
+    if (r->n_jobs && now - r->disk_heard_ns >= LEAVE_SECONDS_MAX * NS_PER_S) return false;
     if (s->leave_since_ns == 0 || r->turn - s->leave_turn > 1) s->leave_since_ns = now;
     s->leave_turn = r->turn;
     return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;

@@ -97,7 +97,8 @@ struct room {
     bool slots[SEQUENCES_MAX];
     struct list streams, idle; /* in order of arrival; oldest first */
     uint32_t n_running, parallel;
-    uint32_t n_jobs; /* the disk thread has */
+    uint32_t n_jobs;       /* the disk thread has */
+    int64_t disk_heard_ns; /* its last answer, or when it got the first of these */
     uint32_t takes_left;
     uint64_t turn; /* of the loop */
     bool residents_changed, residents_posted;
@@ -143,8 +144,9 @@ void room_leave_idle(struct room *r);
 bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n);
 bool room_leave(struct room *r,
                 struct sequence *s); /* saved and dropped; false: not all could be posted yet */
-/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX. Whoever needs it asks
- * in every turn of the loop; after a turn without it is another need, with a time of its own. */
+/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX, or the disk has
+ * answered nobody for as long: of a disk that hangs all of them together take that time, not each of them. Whoever needs s asks in every
+ * turn of the loop; after a turn without it is another need, with a time of its own. */
 bool room_may_wait(const struct room *r, struct sequence *s);
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */

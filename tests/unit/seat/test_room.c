@@ -69,6 +69,24 @@ START_TEST(each_need_of_its_place_waits_for_itself) {
 }
 END_TEST
 
+/* One after the other they would stop everyone for a minute. */
+START_TEST(a_disk_that_hangs_is_waited_for_once) {
+    for (int i = 0; i < 3; i++) idle_of((const char *[]){"ann", "bob", "eve"}[i]);
+    uint32_t all = room->pool.n_blocks;
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0), ERR_OK); /* it is behind */
+    room->n_jobs = 1;
+    room->disk_heard_ns = clock_now_ns();
+    save_step_begin(room);
+    ck_assert(!room_make_place(room, all, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 3);
+    room->disk_heard_ns -= (LEAVE_SECONDS_MAX + 1) * NS_PER_S;
+    save_step_begin(room);
+    ck_assert(room_make_place(room, all, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 0);
+    room->n_jobs = 0;
+}
+END_TEST
+
 START_TEST(a_plan_without_memory_leaves_nothing) {
     idle_of("ann"); /* it is followed: nothing is said of t before that */
     for (int64_t n = 1; n <= 2; n++) {
@@ -111,6 +129,7 @@ int main(void) {
     tcase_add_test(t, an_eviction_gives_up_on_a_disk_that_only_refuses);
     tcase_add_test(t, an_eviction_waits_for_a_disk_that_stores);
     tcase_add_test(t, each_need_of_its_place_waits_for_itself);
+    tcase_add_test(t, a_disk_that_hangs_is_waited_for_once);
     tcase_add_test(t, a_plan_without_memory_leaves_nothing);
     suite_add_tcase(suite, t);
     t = tcase_create("stop");
