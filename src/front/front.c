@@ -53,6 +53,7 @@ static void unsent_flush(struct front *f) {
 bool front_reply(struct front *f, struct reply *r) {
     if (!r) return false;
     bool last = r->last;
+    unsent_retry(f); /* their turn is first */
     if (!f->unsent.count && !f->sink.post(f->sink.ctx, r)) return true;
     if (last && unsent_keep(f, r)) return true;
     reply_free(r);

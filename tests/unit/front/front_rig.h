@@ -37,8 +37,9 @@ static struct rig {
     struct front *front;
     pthread_mutex_t lock;
     struct client clients[CLIENTS];
-    bool full; /* the sink takes nothing */
-    int lasts; /* of all clients */
+    bool full;         /* the sink takes nothing */
+    bool refuses_last; /* the next last reply */
+    int lasts;         /* of all clients */
 } rig;
 
 static inline void keep(char *room, size_t room_size, const char *text) {
@@ -48,7 +49,9 @@ static inline void keep(char *room, size_t room_size, const char *text) {
 static inline enum err sink(void *ctx, struct reply *r) {
     (void)ctx;
     pthread_mutex_lock(&rig.lock);
-    if (rig.full) {
+    bool refuses = rig.full || (r->last && rig.refuses_last);
+    if (r->last) rig.refuses_last = false;
+    if (refuses) {
         pthread_mutex_unlock(&rig.lock);
         return ERR_QUEUE_FULL;
     }

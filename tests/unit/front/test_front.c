@@ -280,6 +280,24 @@ START_TEST(last_replies_are_not_lost_when_the_sink_is_full) {
 }
 END_TEST
 
+/* The sink was full for one, and has room again when another one's token comes. */
+START_TEST(a_last_reply_that_waits_ends_nobody_elses_stream) {
+    ready("");
+    ask(1, "a", "n=60000");
+    UNTIL(strlen(look(1).text) > 5);
+    pthread_mutex_lock(&rig.lock);
+    rig.refuses_last = true;
+    pthread_mutex_unlock(&rig.lock);
+    ask(2, "a", "n=1");
+    ck_assert_int_eq(ended(2).end, REPLY_DONE);
+    size_t said = strlen(look(1).text);
+    UNTIL(strlen(look(1).text) > said + 5 || look(1).lasts > 0);
+    ck_assert_int_eq(look(1).lasts, 0);
+    ck_assert_uint_eq(metric(METRIC_REPLIES_DROPPED), 0);
+    close_front();
+}
+END_TEST
+
 START_TEST(stop_ends_everybody) {
     ready("stay-min = 100\nwait-bound = 100");
     ask(1, "a", "n=60000");
@@ -343,6 +361,7 @@ int main(int argc, char **argv) {
                                   questions,
                                   broken_reload_changes_nothing,
                                   last_replies_are_not_lost_when_the_sink_is_full,
+                                  a_last_reply_that_waits_ends_nobody_elses_stream,
                                   stop_ends_everybody,
                                   stop_before_anything_is_ready,
                                   starts_that_are_refused};
