@@ -114,18 +114,23 @@ static void watch_thoughts(struct chat_grammar *g, const common_chat_params &par
     if (g->watch_thoughts) read_marks(g, params.generation_prompt, &mark);
 }
 
+static struct llama_sampler *rules_of(const struct llama_vocab *vocab, const struct chat_render *r,
+                                      const std::string &text) {
+    if (!r || !r->params.grammar_lazy) return llama_sampler_init_grammar(vocab, text.c_str(), "root");
+    std::vector<std::string> patterns;
+    std::vector<llama_token> tokens;
+    grammar_triggers(vocab, r->params, &patterns, &tokens);
+    std::vector<const char *> pointers;
+    for (const std::string &p : patterns) pointers.push_back(p.c_str());
+    return llama_sampler_init_grammar_lazy_patterns(vocab, text.c_str(), "root", pointers.data(),
+                                                    pointers.size(), tokens.data(), tokens.size());
+}
+
 static void grammar_fill(struct chat_grammar *g, const struct chat_render *r, const std::string &text) {
-    if (!r || !r->params.grammar_lazy) {
-        g->rules = llama_sampler_init_grammar(g->vocab, text.c_str(), "root");
-    } else {
-        std::vector<std::string> patterns;
-        std::vector<llama_token> tokens;
-        grammar_triggers(g->vocab, r->params, &patterns, &tokens);
-        std::vector<const char *> pointers;
-        for (const std::string &p : patterns) pointers.push_back(p.c_str());
-        g->rules = llama_sampler_init_grammar_lazy_patterns(g->vocab, text.c_str(), "root", pointers.data(),
-                                                            pointers.size(), tokens.data(), tokens.size());
-    }
+    std::string factored = factor_literals(text);
+    g->rules = rules_of(g->vocab, r, factored);
+    /* What is repeated many times may have no more rules than it has: libllama counts them. */
+    if (!g->rules && factored != text) g->rules = rules_of(g->vocab, r, text);
     if (!g->rules)
         throw refused{ERR_UNSUPPORTED, "the grammar of this request (schema or tools) can't be compiled"};
     if (!r || r->exact) return;

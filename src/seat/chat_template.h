@@ -1,6 +1,6 @@
 /* chat_template.h - the C face of what libllama and llama.cpp's `common` offer only to C++: chat templates
- * (render a conversation, read the answer back), grammars, memory figures. Behind it are the C++ files, chat_template.cpp and
- * chat_grammar.cpp; no exception leaves them, whatever is thrown below becomes an enum err and a text in why.
+ * (render a conversation, read the answer back), grammars, memory figures. Behind it are the C++ files, chat_template.cpp,
+ * chat_grammar.cpp and grammar_literals.cpp; no exception leaves them, whatever is thrown below becomes an enum err and a text in why.
  *   chat_templates  opened with a model, lives as long as it; const afterwards, so any thread may render
  *   chat_render     one rendered conversation and the state of reading its answer; one thread at a time
  *   chat_grammar    the state of one stream in its grammar; one thread at a time

@@ -50,7 +50,8 @@ inline std::string string_of(const char *s) {
     return s ? s : "";
 }
 
-std::string schema_grammar(const std::string &text); /* throws refused where no grammar can say it */
+std::string schema_grammar(const std::string &text);     /* throws refused where no grammar can say it */
+std::string factor_literals(const std::string &grammar); /* says the same, with fewer stacks */
 int32_t single_token(const struct llama_vocab *vocab,
                      const std::string &text); /* the one token that text is, or -1 */
 

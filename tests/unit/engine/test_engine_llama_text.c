@@ -429,6 +429,65 @@ START_TEST(test_after_text_that_left_the_grammar_nothing_is_allowed) {
 }
 END_TEST
 
+/* After the tokens of given the end is wanted above all: n_more tokens come. */
+static void check_end(struct engine *e, struct msg_submit r, const char *given, uint32_t n_more) {
+    int32_t *ids = NULL, out[80];
+    uint32_t n = 0;
+    struct buf bias = BUF(1 << 12), text = BUF(1 << 16);
+    ck_assert_int_eq(engine_tokenize(e, "<|im_end|>", 10, true, false, &ids, &n), ERR_OK);
+    token_bias_put(&bias, ids[0], 100);
+    mem_free(ids);
+    r.logit_bias = (struct msg_bytes){.data = bias.data, .size = (uint32_t)bias.size};
+    ck_assert_int_eq(engine_tokenize(e, given, strlen(given), false, false, &ids, &n), ERR_OK);
+    uint32_t got = generate(e, &r, ids, n, out, n + 3, &text);
+    ck_assert_msg(got == n + n_more, "%s: %u after %u", given, got, n);
+    ck_assert_msg(n_more == 0 || engine_is_end(e, out[n]), "%s", given);
+    mem_free(ids);
+    buf_free(&bias);
+    buf_free(&text);
+}
+
+/* grammar_literals.cpp: many values are one tree, in which beginnings, escapes and characters of several bytes are what they are. */
+START_TEST(test_a_long_enum_is_each_of_its_values) {
+    static const char *const values[] = {"\"a\"",
+                                         "\"ab\"",
+                                         "\"abc\"",
+                                         "\"abd\"",
+                                         "\"\"",
+                                         "\"\\\"q\\\"\"",
+                                         "\"\\\\\"",
+                                         "\"\\\\a\"",
+                                         "\"\\n\"",
+                                         "\"caf\u00e9\"",
+                                         "\"caf\u00e8\"",
+                                         "\"caf\"",
+                                         "\"[x]\"",
+                                         "\"x-y\"",
+                                         "1",
+                                         "12",
+                                         "-1",
+                                         "true",
+                                         "null",
+                                         "\"red or blue\"",
+                                         "\"red\"",
+                                         "\"a\""};
+    static const char *const others[] = {"\"abe",       "\"abcd", "\"b",        "13", "\"ca\"",
+                                         "\"caf\u00ea", "\"\\t",  "\"red or\"", "a",  "false"};
+    struct engine *e = load(SMOL, NULL);
+    configure(e, CELLS);
+    struct buf schema = BUF(1 << 12);
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        buf_printf(&schema, "%s%s", i ? "," : "{\"enum\":[", values[i]);
+    buf_puts(&schema, "]}");
+    struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Choose.\"}]");
+    r.json_schema = (struct msg_bytes){.data = schema.data, .size = (uint32_t)schema.size};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) check_end(e, r, values[i], 1);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) check_end(e, r, others[i], 0);
+    buf_free(&schema);
+    engine_free(e);
+}
+END_TEST
+
 START_TEST(test_forced_tool_call) {
     struct engine *e = load(QWEN, NULL);
     configure(e, CELLS);
@@ -576,6 +635,7 @@ static Suite *suite(void) {
     tcase_set_timeout(t, 400);
     tcase_add_test(t, test_sampling_is_a_function_of_seed_and_position);
     tcase_add_test(t, test_schema_makes_json);
+    tcase_add_test(t, test_a_long_enum_is_each_of_its_values);
     tcase_add_test(t, test_after_text_that_left_the_grammar_nothing_is_allowed);
     tcase_add_test(t, test_forced_tool_call);
     tcase_add_test(t, test_marks_of_thoughts_inside_of_a_call);
