@@ -116,7 +116,8 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
     const struct prompt_chain *from = NULL;
     for (uint32_t i = 0; i < n_chains; i++) {
         struct splice s = walk(e, text, size, &chains[i], &b);
-        if (s.n_tokens <= best.n_tokens) continue;
+        /* The most text, and of as much the fewest tokens: those of somebody who spelled it out would cost everybody. */
+        if (s.at < best.at || (s.at == best.at && best.n_tokens && s.n_tokens >= best.n_tokens)) continue;
         best = s;
         from = &chains[i];
     }
@@ -128,6 +129,7 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
         done = !err && stands_for(e, *ret_ids, *ret_n, text, size, &b);
         if (done) *ret_spliced = best.n_tokens;
         if (!err && !done) mem_free(*ret_ids);
+        if (err == ERR_CONTEXT_LENGTH) err = ERR_OK; /* it may fit in the tokenizer's own */
     }
     if (!done && !err)
         err = tokenize_within(e, text, size, !spells_bos(e, text, size, &b), n_max, ret_ids, ret_n);

@@ -17,7 +17,7 @@
 
 bool room_post_job(struct room *r, struct disk_job *job) {
     if (r->n_jobs < SEAT_JOBS_MAX && disk_worker_post(r->disk, job, false) == ERR_OK) {
-        if (r->n_jobs++ == 0) r->disk_heard_ns = clock_now_ns();
+        r->n_jobs++;
         return true;
     }
     atomic_fetch_add(&r->stats->full_mailboxes, 1);
@@ -72,7 +72,7 @@ static void take_job(struct room *r, struct disk_job *job) {
     }
     must(r->n_jobs > 0);
     r->n_jobs--;
-    r->disk_heard_ns = clock_now_ns();
+    r->n_answers++;
     look_at_opening(r, job);
     switch (job->kind) {
     case DISK_HASH:
@@ -141,12 +141,20 @@ static bool is_one_shot(const struct sequence *s) {
     return !s->agent[0] && !s->shared;
 }
 
-bool room_may_wait(const struct room *r, struct sequence *s) {
+bool room_may_wait(struct room *r, struct sequence *s) {
     int64_t now = clock_now_ns();
-    if (r->n_jobs && now - r->disk_heard_ns >= LEAVE_SECONDS_MAX * NS_PER_S) return false;
-    if (s->leave_since_ns == 0 || r->turn - s->leave_turn > 1) s->leave_since_ns = now;
+    uint64_t signs = r->n_answers + atomic_load(&r->stats->scan_steps); /* of life */
+    if (r->disk_hangs && signs == r->hangs_since) return false;
+    r->disk_hangs = false;
+    if (s->leave_since_ns == 0 || r->turn - s->leave_turn > 1) {
+        s->leave_since_ns = now;
+        s->leave_signs = signs;
+    }
     s->leave_turn = r->turn;
-    return now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S;
+    if (now - s->leave_since_ns < LEAVE_SECONDS_MAX * NS_PER_S) return true;
+    r->disk_hangs = r->n_jobs > 0 && s->leave_signs == signs;
+    r->hangs_since = signs;
+    return false;
 }
 
 bool room_leave(struct room *r, struct sequence *s) {

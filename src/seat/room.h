@@ -97,8 +97,11 @@ struct room {
     bool slots[SEQUENCES_MAX];
     struct list streams, idle; /* in order of arrival; oldest first */
     uint32_t n_running, parallel;
-    uint32_t n_jobs;       /* the disk thread has */
-    int64_t disk_heard_ns; /* its last answer, or when it got the first of these */
+    uint32_t n_jobs; /* the disk thread has */
+    uint64_t n_answers;
+    bool
+        disk_hangs; /* room_may_wait(): somebody waited for it in vain, and since hangs_since signs of life there was no other one */
+    uint64_t hangs_since;
     uint32_t takes_left;
     uint64_t turn; /* of the loop */
     bool residents_changed, residents_posted;
@@ -144,10 +147,10 @@ void room_leave_idle(struct room *r);
 bool room_asked_before(struct room *r, const int32_t *tokens, uint32_t n);
 bool room_leave(struct room *r,
                 struct sequence *s); /* saved and dropped; false: not all could be posted yet */
-/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX, or the disk has
- * answered nobody for as long: of a disk that hangs all of them together take that time, not each of them. Whoever needs s asks in every
- * turn of the loop; after a turn without it is another need, with a time of its own. */
-bool room_may_wait(const struct room *r, struct sequence *s);
+/* s must be posted before it is cut or goes, and can't be now: true: it waits; false: it has, for LEAVE_SECONDS_MAX, or another one has
+ * and the disk gave no sign of life meanwhile nor since: on one that hangs they would wait one after the other. Whoever needs s asks in
+ * every turn of the loop; after a turn without it is another need, with a time of its own. */
+bool room_may_wait(struct room *r, struct sequence *s);
 void room_disk_answers(struct room *r); /* something was stored: what was refused is tried again at once */
 void room_reap(struct room *r);         /* frees the streams that have ended */
 void room_send_stats(struct room *r);

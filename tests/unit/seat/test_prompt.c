@@ -113,6 +113,25 @@ START_TEST(the_longest_wins) {
 }
 END_TEST
 
+/* Anybody may have sent a beginning that others use, spelled out letter by letter. */
+START_TEST(of_the_same_text_the_fewest_tokens_win) {
+    open_model("llama");
+    const char *text = "<|im_start|>hi there";
+    int32_t tokens[64], letters[64], *ids = NULL;
+    uint32_t n_tokens = ids_of("<|im_start|>hi", tokens), n = 0, taken = 0;
+    ck_assert_uint_eq(n_tokens, 3);
+    for (int i = 0; i < 14; i++) letters[i] = text[i];
+    struct prompt_chain chains[] = {{letters, 14}, {tokens, 3}, {letters, 14}};
+    for (int first = 0; first < 2; first++) {
+        ck_assert_int_eq(prompt_tokenize(e, text, strlen(text), chains + first, 2, 0, &ids, &n, &taken),
+                         ERR_OK);
+        ck_assert_uint_eq(taken, 3);
+        mem_free(ids);
+    }
+    engine_free(e);
+}
+END_TEST
+
 static enum err tokenized(size_t size, const struct prompt_chain *chain, uint32_t n_max, uint32_t *ret_n) {
     char *text = mem_array(size, 1);
     memset(text, '.', size); /* a token each */
@@ -139,20 +158,18 @@ START_TEST(of_what_is_far_too_long_only_the_beginning_is_read) {
     ck_assert_uint_eq(n, 150);
     int32_t known[90];
     for (uint32_t i = 0; i < 90; i++) known[i] = '.';
-    /* The rest after a conversation has what that one leaves: 10 of 100. */
-    ck_assert_int_eq(tokenized(1000, &(struct prompt_chain){known, 90}, 100, &n), ERR_CONTEXT_LENGTH);
-    ck_assert_uint_eq(n, 90 + 80 - 64);
+    /* Nor with a conversation: neither its rest nor the whole fits. */
+    ck_assert_int_eq(tokenized(10000, &(struct prompt_chain){known, 90}, 100, &n), ERR_CONTEXT_LENGTH);
+    ck_assert_uint_eq(n, 800 - 64);
     engine_free(e);
 }
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {a_whole_conversation_is_taken,
-                                  no_word_is_cut,
-                                  a_part_is_taken_up_to_a_turns_border,
-                                  a_prompt_inside_a_conversation_is_its_beginning,
-                                  the_beginning_of_text_is_not_doubled,
-                                  the_longest_wins,
-                                  of_what_is_far_too_long_only_the_beginning_is_read};
+    const TTest *const tests[] = {
+        a_whole_conversation_is_taken,          no_word_is_cut,
+        a_part_is_taken_up_to_a_turns_border,   a_prompt_inside_a_conversation_is_its_beginning,
+        the_beginning_of_text_is_not_doubled,   the_longest_wins,
+        of_the_same_text_the_fewest_tokens_win, of_what_is_far_too_long_only_the_beginning_is_read};
     return CHECK_RUN("prompt", tests);
 }
