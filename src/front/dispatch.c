@@ -307,6 +307,7 @@ static bool submit(struct front *f, struct stream *t) {
     m.submit.request = t->id;
     m.submit.replay = (struct msg_tokens){.ids = t->tokens, .n = t->n_tokens};
     m.submit.say_ids = t->unborn > 0;
+    m.submit.background = is_background(t);
     if (t->echoed) m.submit.echo = 0;
     if (!f->config->debug) m.submit.debug = 0;
     if (!seat_send(f, &m)) return false; /* the death of the seat is told elsewhere */

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 
-#define LINK_VERSION 3
+#define LINK_VERSION 4
 #define FRAME_HEADER_BYTES 8
 
 /* Looks at the bytes received so far. OK: *ret_size is the whole frame's size (header too), all of it is there.

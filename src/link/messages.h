@@ -61,6 +61,7 @@ struct msg_strings {       /* a list of byte strings */
     F(BYTES, prompt) /* TEXT: the prompt */                                                                  \
     F(TOKENS, prompt_ids) /* TOKENS: the prompt; else, with replay, those of STARTED */                      \
     F(U32, max_tokens) /* 0: up to the context */                                                            \
+    F(U32, background) /* 1: enters after all others, and makes way for them */                              \
     F(F64, temperature) F(F64, top_p) F(I64, top_k) F(F64, min_p) F(F64, presence_penalty)                   \
     F(F64, frequency_penalty)                                                                                \
     F(U64, seed) /* always set; the random number at a position is a function of (seed, position) */         \

@@ -1,6 +1,6 @@
 /* From SUBMIT to a sequence: rendering, the splice, the order of admission, and which cells a stream may start on.
- * Named rule IN ORDER: streams enter in the order they came; one that does not fit yet holds those behind it back, so
- * that a long one is not passed for ever. So nothing here may wait for the disk without a limit (ASK_SECONDS_MAX,
+ * Named rule IN ORDER: streams enter in the order they came, background after all others; one that does not fit yet holds those behind
+ * it back, so that a long one is not passed for ever. So nothing here may wait for the disk without a limit (ASK_SECONDS_MAX,
  * LEAVE_SECONDS_MAX): one that hangs would stop them all. */
 #include <stdio.h>
 #include <string.h>
@@ -351,16 +351,46 @@ static bool count_no_longer(struct room *r, int64_t now) {
     return did;
 }
 
+static uint32_t blocks_held(const struct list *sequences) {
+    uint32_t n = 0;
+    LIST_EACH(sequences, struct sequence, node, s) {
+        n += s->held;
+    }
+    return n;
+}
+
+/* t waits for cells that background has: the newest of it gets out of the cells, if t then fits. (The others follow in the next turns; whether
+ * idle ones are enough is theirs to say first.) */
+static void background_makes_way(struct room *r, const struct stream *t) {
+    uint32_t wanted = blocks_wanted(t), free = r->pool.n_free + blocks_held(&r->idle), yields = 0;
+    struct stream *newest = stream_newest(r, true);
+    if (t->req.background || !newest || wanted <= free) return;
+    LIST_EACH(&r->streams, struct stream, node, other) {
+        if (stream_runs(other) && other->req.background) yields += other->seq->held;
+    }
+    if (wanted <= free + yields) stream_make_way(r, newest);
+}
+
+/* False: one of them can't enter yet. */
+static bool admit_those(struct room *r, int64_t now, bool background, bool *did) {
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (r->op.step != STEP_NONE || r->n_running >= r->parallel) return false;
+        if ((t->req.background != 0) != background) continue;
+        if (asks_too_long(t, now)) look_no_longer(r, t);
+        if (t->state == STREAM_LOOKUP) return false;
+        if (t->state != STREAM_QUEUED) continue;
+        if (!admit(r, t)) { /* IN ORDER */
+            background_makes_way(r, t);
+            return false;
+        }
+        *did = true;
+    }
+    return true;
+}
+
 bool admit_step(struct room *r) {
     int64_t now = clock_now_ns();
     bool did = count_no_longer(r, now);
-    LIST_EACH(&r->streams, struct stream, node, t) {
-        if (r->op.step != STEP_NONE || r->n_running >= r->parallel) break;
-        if (asks_too_long(t, now)) look_no_longer(r, t);
-        if (t->state == STREAM_LOOKUP) break;
-        if (t->state != STREAM_QUEUED) continue;
-        if (!admit(r, t)) break; /* IN ORDER */
-        did = true;
-    }
+    if (admit_those(r, now, false, &did)) (void)admit_those(r, now, true, &did);
     return did;
 }

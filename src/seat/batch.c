@@ -36,24 +36,15 @@ static void join(struct room *r, struct stream *t, uint32_t n) {
     t->chunk = n;
 }
 
-static struct stream *newest_running(struct room *r) {
-    struct stream *newest = NULL;
-    LIST_EACH(&r->streams, struct stream, node, t) {
-        if (stream_runs(t)) newest = t;
-    }
-    return newest;
-}
-
-/* The pool is used up: the newest stream makes way, saved, and is resubmitted; alone it can't go on at all. */
+/* The pool is used up: the newest stream makes way, of background first; alone it can't go on at all. */
 static void make_way(struct room *r) {
-    struct stream *t = newest_running(r);
+    struct stream *t = stream_newest(r, true);
+    if (!t) t = stream_newest(r, false);
     must(t);
-    if (r->n_running > 1) {
-        log_info("seat.make_way", "request=%llu tokens=%u", (unsigned long long)t->req.request, t->n_tokens);
-        stream_end_parked(r, t);
-    } else {
+    if (r->n_running > 1)
+        stream_make_way(r, t);
+    else
         stream_end_failed(r, t, ERR_NO_CELLS, "the KV pool has no room for another token of this request");
-    }
 }
 
 static bool has_cell(const struct stream *t) {
@@ -248,7 +239,7 @@ static bool word_is_due(struct room *r) {
     bool due = false, enters = r->n_running < r->parallel;
     LIST_EACH(&r->streams, struct stream, node, t) {
         if (t->state == STREAM_DECODE) return false;
-        if (t->state == STREAM_QUEUED) enters = false;
+        if (t->state == STREAM_QUEUED && !t->req.background) enters = false;
         if (t->state == STREAM_PLAN || t->state == STREAM_RESTORE || (t->state == STREAM_LOOKUP && enters))
             due = true;
     }

@@ -81,6 +81,14 @@ struct stream *stream_find_request(struct room *r, uint64_t request) {
     return NULL;
 }
 
+struct stream *stream_newest(struct room *r, bool background) {
+    struct stream *newest = NULL;
+    LIST_EACH(&r->streams, struct stream, node, t) {
+        if (stream_runs(t) && (t->req.background || !background)) newest = t;
+    }
+    return newest;
+}
+
 /* ---- one generated token: sampler, text, parsers; the same for a new and for a replayed one ---- */
 
 struct delta {
@@ -399,4 +407,9 @@ void stream_end_parked(struct room *r, struct stream *t) {
     if (t->seq) t->seq->shared = true; /* it comes back: a second use */
     struct msg m = {.type = MSG_TYPE_PARKED, .parked = {.request = t->req.request}};
     end(r, t, &m);
+}
+
+void stream_make_way(struct room *r, struct stream *t) {
+    log_info("seat.make_way", "request=%llu tokens=%u", (unsigned long long)t->req.request, t->n_tokens);
+    stream_end_parked(r, t);
 }

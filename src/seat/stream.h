@@ -81,6 +81,8 @@ void stream_set_state(struct room *r, struct stream *t, enum stream_state state)
 struct stream *stream_find(struct room *r, uint64_t serial);
 struct stream *stream_find_request(struct room *r, uint64_t request);
 bool stream_runs(const struct stream *t); /* PLAN .. DECODE: it has a sequence */
+struct stream *stream_newest(struct room *r,
+                             bool background); /* that runs, of background alone or of all; or NULL */
 
 /* With tokens = the prompt: sampler, stop strings, limit, the replayed tokens. On error why is filled. finish is set when the replay ends the answer. */
 enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_size) NODISCARD;
@@ -93,6 +95,7 @@ void stream_say_started(struct room *r, struct stream *t);
 void stream_end_done(struct room *r, struct stream *t);
 void stream_end_failed(struct room *r, struct stream *t, enum err err, const char *text);
 void stream_end_parked(struct room *r, struct stream *t);
+void stream_make_way(struct room *r, struct stream *t); /* parked, for another one needs its cells */
 void stream_drop_sequence(struct room *r,
                           struct stream *t); /* its cells can't be trusted or are not complete */
 

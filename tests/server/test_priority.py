@@ -2,7 +2,7 @@
 import time
 
 import pytest
-from fakes import add, in_threads, running, seated, seconds, wait_until
+from fakes import add, in_threads, long_text, running, seated, seconds, wait_until
 from hotseat_harness import ApiError
 
 
@@ -58,6 +58,21 @@ def test_interactive_goes_first(server, models):
                             lambda: ask("interactive", priority("interactive"), 2), busy.read_all])
     assert errors == [None] * 4
     assert ends == ["interactive", "normal", "background"]
+
+
+def test_background_gives_its_cells_up(server, models):
+    """There are sequences enough, but it has reserved 12 of the pool's 15 blocks: who needs five does not wait for its end."""
+    add(models, "a", seed=0, step_us=3000)
+    s = server(model="a", options=["--pool", "2M", "--parallel", "4"])
+    batch = s.stream("a", "[[len=2500]]", max_tokens=3000, headers=priority("background"))
+    next(iter(batch))
+    running(s, 1)
+    answer = s.chat("a", long_text(800) + "[[say:here]]", max_tokens=300)
+    assert text_of(answer) == "here"
+    assert s.metrics().sum("hotseat_requests_waiting") + s.metrics().sum("hotseat_streams_running") == 1, "the batch is not done"
+    batch.read_all()
+    assert batch.done and len(batch.text.encode()) >= 2500
+    assert s.metrics().sum("hotseat_streams_resubmitted_total") >= 1
 
 
 def test_too_late_is_408_and_its_work_ends(server, models):

@@ -251,6 +251,58 @@ START_TEST(nobodys_second_use_is_known_when_the_cells_have_lost_it) {
 }
 END_TEST
 
+static struct stream *asked_of(bool background, uint32_t n_tokens, bool runs) {
+    struct stream *t =
+        stream_of("", n_tokens, runs ? sequence_new(room, "", pool_blocks_for(n_tokens)) : NULL);
+    t->req.background = background;
+    return t;
+}
+
+/* 32 blocks of 256 tokens. */
+START_TEST(background_gives_its_cells_up) {
+    struct stream *work = asked_of(false, 2000, true), *old = asked_of(true, 2000, true),
+                  *young = asked_of(true, 2000, true);
+    struct stream *waiting = asked_of(true, 4000, false), *t = asked_of(false, 3000, false);
+    (void)admit_step(room);
+    ck_assert_int_eq(young->state, STREAM_ENDED); /* parked: the newest, and not more than it takes */
+    ck_assert_int_eq(old->state, STREAM_PLAN);
+    for (int i = 0; i < 3 && t->state == STREAM_QUEUED; i++) (void)admit_step(room);
+    ck_assert_int_eq(t->state, STREAM_PLAN);
+    ck_assert_int_eq(old->state, STREAM_PLAN);
+    ck_assert_int_eq(work->state, STREAM_PLAN);
+    ck_assert_int_eq(waiting->state, STREAM_QUEUED); /* it came before t */
+}
+END_TEST
+
+START_TEST(background_keeps_the_cells_that_would_not_do) {
+    struct stream *work = asked_of(false, 5000, true), *old = asked_of(true, 2000, true);
+    struct stream *t = asked_of(false, 4000, false), *late = asked_of(true, 100, false);
+    for (int i = 0; i < 3; i++) (void)admit_step(room);
+    ck_assert_int_eq(work->state, STREAM_PLAN);
+    ck_assert_int_eq(old->state, STREAM_PLAN);
+    ck_assert_int_eq(t->state, STREAM_QUEUED);
+    ck_assert_int_eq(late->state, STREAM_QUEUED); /* behind all others */
+}
+END_TEST
+
+/* A stream that goes on has used its cells up, and so are all others. */
+START_TEST(background_makes_way_first) {
+    ck_assert_int_eq(fault_arm("block_take_fail", -1, 0),
+                     ERR_OK); /* what makes way is not on the disk at once */
+    struct stream *old = asked_of(true, 4096, true), *work = asked_of(false, 4096, true),
+                  *young = asked_of(false, 10, false);
+    read_to(work->seq, 4095);
+    stream_set_state(room, work, STREAM_PREFILL);
+    stream_set_state(room, work, STREAM_DECODE);
+    read_to(work->seq, 4096);
+    ck_assert_uint_eq(room->pool.n_free, 0);
+    (void)batch_step(room);
+    ck_assert_int_eq(old->state, STREAM_ENDED);
+    ck_assert_int_eq(work->state, STREAM_DECODE);
+    ck_assert_int_eq(young->state, STREAM_QUEUED);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("admit");
     tcase_add_checked_fixture(t, set_up, room_tear_down);
@@ -268,5 +320,8 @@ int main(void) {
     tcase_add_test(t, who_comes_back_goes_on_in_the_cells);
     tcase_add_test(t, who_waits_to_go_on_finds_its_cells);
     tcase_add_test(t, nobodys_second_use_is_known_when_the_cells_have_lost_it);
+    tcase_add_test(t, background_gives_its_cells_up);
+    tcase_add_test(t, background_keeps_the_cells_that_would_not_do);
+    tcase_add_test(t, background_makes_way_first);
     return check_run_case("admit", t);
 }
