@@ -13,7 +13,7 @@ import sys
 import traceback
 
 from common import ROOT, conditions
-from costs import bench_idle, bench_overhead, bench_repack
+from costs import bench_enum, bench_idle, bench_overhead, bench_repack
 from front import bench_front
 from mixed import bench_mixed
 from streams import bench_bound, bench_gaps, bench_stream, bench_streams
@@ -24,7 +24,7 @@ from tool_calls import bench_tools
 STAGES = {
     "router": (bench_router, 5), "steps": (bench_steps, 5), "restore": (bench_restore, 5), "stream": (bench_stream, 5),
     "memory": (bench_memory, 1), "disk": (bench_disk, 5), "streams": (bench_streams, 5), "gaps": (bench_gaps, 5), "bound": (bench_bound, 12),
-    "overhead": (bench_overhead, 5), "idle": (bench_idle, 3), "repack": (bench_repack, 5),
+    "overhead": (bench_overhead, 5), "idle": (bench_idle, 3), "enum": (bench_enum, 3), "repack": (bench_repack, 5),
     "front": (bench_front, 3), "mixed": (bench_mixed, 1), "tools": (bench_tools, 1),
 }
 

@@ -1,4 +1,4 @@
-"""What things cost: the server around the engine, agents that stay in the cells, weights that are repacked."""
+"""What things cost: the server around the engine, agents that stay in the cells, schemas with many values, weights that are repacked."""
 import contextlib
 import os
 import pathlib
@@ -7,7 +7,8 @@ import statistics
 import tempfile
 import time
 
-from common import GEMMA, MODELS, QWEN, SMOL, THREADS, Stream, delete, get, hotseat, metric, post, prompt_of, seat_of, spread
+from common import (GEMMA, MODELS, QWEN, SMOL, THREADS, Stream, both, delete, get, hotseat, metric, post, prompt_of, seat_of,
+                    spread)
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -159,3 +160,33 @@ def bench_repack(runs, quick):
     result = {model: compare_repack(model, runs, n_prompt, n_tokens) for model in ((GEMMA,) if quick else (SMOL, QWEN, GEMMA))}
     print_repack(result)
     return result
+
+
+def bench_enum(runs, quick):
+    """A schema with an enum of so many values: how long its answer takes, and the longest gap meanwhile of a stream beside it. Qwen."""
+    counts, n_tokens = ((4, 20), 60) if quick else ((10, 100, 1000), 2000)
+    rows = []
+    with both(QWEN, 2) as servers:
+        for n in counts:
+            schema = {"type": "object", "properties": {"value": {"enum": [f"value number {i} of these" for i in range(n)]}},
+                      "required": ["value"], "additionalProperties": False}
+            times = {name: ([], []) for name in servers}
+            for run in range(runs):
+                for name, server in servers.items():
+                    beside = Stream(server.url, "/v1/completions", {"prompt": prompt_of(32, 1000 * n + run), "max_tokens": n_tokens,
+                                                                    "temperature": 0, "ignore_eos": True}).until(20)
+                    began = time.monotonic()
+                    answer = post(server.url, "/v1/chat/completions", {
+                        "model": QWEN, "messages": [{"role": "user", "content": "Choose one."}], "temperature": 0.8, "seed": run, "max_tokens": 24,
+                        "response_format": {"type": "json_schema", "json_schema": {"name": "choice", "strict": True, "schema": schema}}})
+                    ended = time.monotonic()
+                    if answer["usage"]["completion_tokens"] < 2:
+                        raise RuntimeError(f"{name} said nothing: {answer}")
+                    beside.until(len(beside.times) + 2).leave()
+                    at = [t for t in beside.times if t >= began - 1]
+                    times[name][0].append(ended - began)
+                    times[name][1].append(max(b - a for a, b in zip(at, at[1:])) * 1e3)
+            rows += [{"values": n, "server": name, "answer_s": t[0], "gap_ms": t[1]} for name, t in times.items()]
+            for row in rows[-2:]:
+                print(f"| {n} | {row['server']} | {spread(row['answer_s'])} s | {spread(row['gap_ms'])} ms |", flush=True)
+    return rows
