@@ -45,6 +45,7 @@ static void stream_unlink(struct front *f, struct stream *t) {
     if (t->running) {
         list_remove(&f->running, &t->node);
         t->model->running--;
+        if (!is_background(t)) t->model->n_left++;
         t->running = false;
         t->served_ns += f->now_ns - t->submitted_ns;
         if (!f->running.count) swap_on_drained(&f->swap, f->now_ns);
@@ -320,6 +321,7 @@ static bool submit(struct front *f, struct stream *t) {
     t->model->running++;
     t->running = true;
     t->moved = t->yields = false;
+    t->waits_until_left = 0;
     t->submitted_ns = f->now_ns;
     if (t->submits++) metrics_add(f->metrics, METRIC_STREAMS_RESUBMITTED, 1);
     if (f->running.count == 1) f->seat_progress_ns = f->now_ns;
@@ -543,6 +545,7 @@ void dispatch_msg(struct front *f, struct msg *m) {
     case MSG_TYPE_FAILED: on_failed(f, t, &m->failed); break;
     default:
         stream_unlink(f, t);
+        moves_made_way(f, t);
         moves_parked(f, t);
         break;
     }

@@ -5,7 +5,10 @@
  * submitted counts a death; at the second one it ends. When a death was counted nobody knows yet whose fault it was: the
  * survivors then go on one at a time, each alone among those that have not moved, until each has brought a token. Those that
  * have lost a life go first, while the seat is empty: else a neighbour that brings a token each time and then ends the
- * process would take a long prefill's second life too. */
+ * process would take a long prefill's second life too.
+ *
+ * Background that the seat has parked, for another one needs its cells, is not given back to it before one that is not background has left
+ * the seat: it would stand there with nothing to do. Nor is background tried after a death while others are there: they would wait for it. */
 #include "base/log.h"
 #include "base/must.h"
 #include "front/front_impl.h"
@@ -52,13 +55,29 @@ void moves_seat_died(struct front *f) {
     }
 }
 
+void moves_made_way(const struct front *f, struct stream *t) {
+    if (is_background(t) && !swap_busy(&f->swap)) t->waits_until_left = t->model->n_left + 1;
+}
+
+/* Is any that is not background in the seat, or waiting (before those that are)? */
+static bool others_are_there(struct front *f, struct model *m) {
+    LIST_EACH(&f->running, struct stream, node, r) {
+        if (!r->ended && !is_background(r)) return true;
+    }
+    struct stream *first = LIST_ENTRY(list_first(&m->waiting), struct stream, node);
+    return first && !is_background(first);
+}
+
 struct stream *moves_next(struct front *f, struct model *m) {
     LIST_EACH(&f->running, struct stream, node, r) {
         if (r->must_move && !r->ended) return NULL; /* one of them is being tried */
     }
-    struct stream *next = NULL;
+    bool others = others_are_there(f, m);
+    struct stream *first = NULL, *tried = NULL;
     LIST_EACH(&m->waiting, struct stream, node, w) {
-        if (w->must_move && (!next || w->deaths > next->deaths)) next = w;
+        if (others && is_background(w) && (w->must_move || w->waits_until_left > m->n_left)) continue;
+        if (!first) first = w;
+        if (w->must_move && (!tried || w->deaths > tried->deaths)) tried = w;
     }
-    return next ? next : LIST_ENTRY(list_first(&m->waiting), struct stream, node);
+    return tried ? tried : first;
 }

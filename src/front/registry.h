@@ -62,6 +62,7 @@ struct model {
     struct list waiting;   /* dispatch.c's: streams in order */
     struct model_queue queue; /* turn.c's: what it says of `waiting` */
     uint32_t running;         /* dispatch.c's */
+    uint64_t n_left;          /* its streams that are not background and have left the seat */
     bool seen;
 };
 

@@ -351,18 +351,10 @@ static bool count_no_longer(struct room *r, int64_t now) {
     return did;
 }
 
-static uint32_t blocks_held(const struct list *sequences) {
-    uint32_t n = 0;
-    LIST_EACH(sequences, struct sequence, node, s) {
-        n += s->held;
-    }
-    return n;
-}
-
 /* t waits for cells that background has: the newest of it gets out of the cells, if t then fits. (The others follow in the next turns; whether
  * idle ones are enough is theirs to say first.) */
 static void background_makes_way(struct room *r, const struct stream *t) {
-    uint32_t wanted = blocks_wanted(t), free = r->pool.n_free + blocks_held(&r->idle), yields = 0;
+    uint32_t wanted = blocks_wanted(t), free = r->pool.n_free + room_blocks_idle(r, NULL), yields = 0;
     struct stream *newest = stream_newest(r, true);
     if (t->req.background || !newest || wanted <= free) return;
     LIST_EACH(&r->streams, struct stream, node, other) {

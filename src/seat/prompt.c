@@ -126,10 +126,11 @@ enum err prompt_tokenize(const struct engine *e, const char *text, size_t size,
     bool done = false;
     if (from && best.n_tokens > 1) {
         err = splice_with(e, text, size, from, &best, n_max, ret_ids, ret_n);
-        done = !err && stands_for(e, *ret_ids, *ret_n, text, size, &b);
+        bool fits = n_max == 0 || *ret_n < n_max; /* else it may fit in the tokenizer's own */
+        done = !err && fits && stands_for(e, *ret_ids, *ret_n, text, size, &b);
         if (done) *ret_spliced = best.n_tokens;
         if (!err && !done) mem_free(*ret_ids);
-        if (err == ERR_CONTEXT_LENGTH) err = ERR_OK; /* it may fit in the tokenizer's own */
+        if (err == ERR_CONTEXT_LENGTH) err = ERR_OK;
     }
     if (!done && !err)
         err = tokenize_within(e, text, size, !spells_bos(e, text, size, &b), n_max, ret_ids, ret_n);

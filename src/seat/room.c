@@ -169,6 +169,14 @@ bool room_leave(struct room *r, struct sequence *s) {
     return true;
 }
 
+uint32_t room_blocks_idle(const struct room *r, const struct sequence *keep) {
+    uint32_t n = 0;
+    LIST_EACH(&r->idle, struct sequence, node, s) {
+        if (s != keep) n += s->held;
+    }
+    return n;
+}
+
 static bool slot_free(const struct room *r) {
     for (uint32_t i = 0; i < r->pool.n_seqs; i++)
         if (!r->slots[i]) return true;
@@ -187,6 +195,7 @@ static struct sequence *next_to_leave(struct room *r, const struct sequence *kee
 }
 
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep) {
+    if (r->pool.n_free + room_blocks_idle(r, keep) < n_blocks) return false; /* nobody leaves in vain */
     for (;;) {
         if (r->pool.n_free >= n_blocks && (!slot || slot_free(r))) return true;
         struct sequence *next = next_to_leave(r, keep);

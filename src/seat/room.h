@@ -137,6 +137,8 @@ void room_free(struct room *r); /* after the thread has ended; the engine's mode
 
 /* Takes job over. False: the disk thread has too many already; the job is freed, its bytes leave the gauge. */
 bool room_post_job(struct room *r, struct disk_job *job);
+uint32_t room_blocks_idle(const struct room *r,
+                          const struct sequence *keep); /* that all idle ones hold, but for keep (or NULL) */
 /* Idle sequences leave, those on the disk first and of these the oldest, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
  * False: not yet (running ones hold it, or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);

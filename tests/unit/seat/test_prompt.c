@@ -132,6 +132,26 @@ START_TEST(of_the_same_text_the_fewest_tokens_win) {
 }
 END_TEST
 
+/* With the conversation it has 240 tokens, of its own 20. */
+START_TEST(what_fits_by_itself_is_not_refused) {
+    open_model("llama");
+    char text[241] = "";
+    int32_t letters[240], *ids = NULL;
+    for (int i = 0; i < 20; i++) strcat(text, "<|im_start|>");
+    for (int i = 0; i < 240; i++) letters[i] = text[i];
+    uint32_t n = 0, taken = 0;
+    struct prompt_chain chain = {letters, 240};
+    ck_assert_int_eq(prompt_tokenize(e, text, 240, &chain, 1, 0, &ids, &n, &taken), ERR_OK);
+    ck_assert_uint_eq(taken, 240);
+    mem_free(ids);
+    ck_assert_int_eq(prompt_tokenize(e, text, 240, &chain, 1, 100, &ids, &n, &taken), ERR_OK);
+    ck_assert_uint_eq(taken, 0);
+    ck_assert_uint_eq(n, 20);
+    mem_free(ids);
+    engine_free(e);
+}
+END_TEST
+
 static enum err tokenized(size_t size, const struct prompt_chain *chain, uint32_t n_max, uint32_t *ret_n) {
     char *text = mem_array(size, 1);
     memset(text, '.', size); /* a token each */
@@ -166,10 +186,14 @@ START_TEST(of_what_is_far_too_long_only_the_beginning_is_read) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {
-        a_whole_conversation_is_taken,          no_word_is_cut,
-        a_part_is_taken_up_to_a_turns_border,   a_prompt_inside_a_conversation_is_its_beginning,
-        the_beginning_of_text_is_not_doubled,   the_longest_wins,
-        of_the_same_text_the_fewest_tokens_win, of_what_is_far_too_long_only_the_beginning_is_read};
+    const TTest *const tests[] = {a_whole_conversation_is_taken,
+                                  no_word_is_cut,
+                                  a_part_is_taken_up_to_a_turns_border,
+                                  a_prompt_inside_a_conversation_is_its_beginning,
+                                  the_beginning_of_text_is_not_doubled,
+                                  the_longest_wins,
+                                  of_the_same_text_the_fewest_tokens_win,
+                                  what_fits_by_itself_is_not_refused,
+                                  of_what_is_far_too_long_only_the_beginning_is_read};
     return CHECK_RUN("prompt", tests);
 }

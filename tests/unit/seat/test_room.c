@@ -69,6 +69,19 @@ START_TEST(each_need_of_its_place_waits_for_itself) {
 }
 END_TEST
 
+/* What running ones hold does not come free by it. */
+START_TEST(nobody_leaves_in_vain) {
+    struct sequence *work = sequence_of("eve", 3000), *idle = idle_of("ann");
+    uint32_t most = room->pool.n_blocks - work->held;
+    ck_assert(!room_make_place(room, most + 1, false, NULL));
+    ck_assert(!room_make_place(room, most, false, idle));
+    ck_assert_uint_eq(room->idle.count, 1);
+    ck_assert(room_make_place(room, most, false, NULL));
+    ck_assert_uint_eq(room->idle.count, 0);
+    sequence_rest(room, work);
+}
+END_TEST
+
 static bool waits_past_its_time(struct sequence *s) {
     save_step_begin(room);
     if (!room_may_wait(room, s)) return false;
@@ -137,6 +150,7 @@ int main(void) {
     tcase_add_test(t, an_eviction_gives_up_on_a_disk_that_only_refuses);
     tcase_add_test(t, an_eviction_waits_for_a_disk_that_stores);
     tcase_add_test(t, each_need_of_its_place_waits_for_itself);
+    tcase_add_test(t, nobody_leaves_in_vain);
     tcase_add_test(t, a_disk_that_hangs_is_waited_for_once);
     tcase_add_test(t, a_plan_without_memory_leaves_nothing);
     suite_add_tcase(suite, t);
