@@ -4,16 +4,20 @@
  * vocabulary on each of them. The values of an enum begin alike, with a quote at least: of 1,000 all were tried, for seconds, and
  * meanwhile nobody got a token. In a tree they are a few at every place.
  *   ( "\"red\"" | "\"rose\"" | "\"blue\"" )   ->   ( "\"" ("blue\"" | "r" ("ed\"" | "ose\"")) )
- * The language is the same; what is not an alternative of literals alone stays as it is written. */
+ * The name of a rule that is one literal stands for it: so are unions of constants written. The language is the same; what is not an
+ * alternative of literals alone stays as it is written. */
 #include "seat/chat_template_impl.h"
 
 #include <algorithm>
+#include <cctype>
+#include <map>
 #include <string_view>
 
 #define ALTERNATIVES_MIN 16 /* fewer cost less than they would save */
 #define DEPTH_MAX 64        /* of groups in groups: libllama's parser recurses */
 
 using alternatives = std::vector<std::string_view>; /* what stands between the quotes of each */
+using literal_rules = std::map<std::string_view, std::string_view>; /* the same, by the rule's name */
 
 /* Bytes of the character or escape at s[at]; it is never divided. */
 static size_t unit_bytes(std::string_view s, size_t at) {
@@ -79,46 +83,90 @@ static size_t behind_closing(std::string_view text, size_t at, char close) {
     return std::min(at + 1, text.size());
 }
 
-/* From a literal at text[at] on, literals with | between them. Returns where they end. */
-static size_t read_alternatives(std::string_view text, size_t at, alternatives *ret) {
+static bool is_name(char c) {
+    return isalnum(static_cast<unsigned char>(c)) || c == '-';
+}
+
+static size_t behind_name(std::string_view text, size_t at) {
+    while (at < text.size() && is_name(text[at])) at++;
+    return at;
+}
+
+/* What stands between the quotes from text[at] on; false: they are not closed, or there are none. */
+static bool read_literal(std::string_view text, size_t at, std::string_view *ret, size_t *ret_end) {
+    if (at >= text.size() || text[at] != '"') return false;
+    *ret_end = behind_closing(text, at, '"');
+    if (*ret_end < at + 2 || text[*ret_end - 1] != '"') return false;
+    *ret = text.substr(at + 1, *ret_end - at - 2);
+    return true;
+}
+
+static literal_rules find_literal_rules(std::string_view text) {
+    const std::string_view is = " ::= ";
+    literal_rules rules;
+    for (size_t at = 0, line_end; at < text.size(); at = line_end + 1) {
+        line_end = std::min(text.find('\n', at), text.size());
+        std::string_view line = text.substr(at, line_end - at), literal;
+        size_t name = behind_name(line, 0), end;
+        if (name == 0 || line.compare(name, is.size(), is) != 0) continue;
+        if (!read_literal(line, name + is.size(), &literal, &end)) continue;
+        if (behind_spaces(line, end) == line.size()) rules[line.substr(0, name)] = literal;
+    }
+    return rules;
+}
+
+/* From text[at] on, literals (and names of rules that are one) with | between them. Where they end; or npos: something else is
+ * among them. */
+static size_t read_alternatives(std::string_view text, size_t at, const literal_rules &rules,
+                                alternatives *ret) {
     for (;;) {
-        size_t end = behind_closing(text, at, '"');
-        if (end < at + 2 || text[end - 1] != '"') return end; /* not closed: the parser will say so */
-        ret->push_back(text.substr(at + 1, end - at - 2));
+        std::string_view literal;
+        size_t end;
+        if (!read_literal(text, at, &literal, &end)) {
+            end = behind_name(text, at);
+            auto rule = rules.find(text.substr(at, end - at));
+            if (rule == rules.end()) return std::string_view::npos;
+            literal = rule->second;
+        }
+        ret->push_back(literal);
         size_t next = behind_spaces(text, end);
         if (next == text.size() || text[next] != '|') return end;
-        next = behind_spaces(text, next + 1);
-        if (next == text.size() || text[next] != '"') return end;
-        at = next;
+        at = behind_spaces(text, next + 1);
     }
+}
+
+/* The same for what stands between before and the character behind it, which must open and close it. Where it ends; or npos. */
+static size_t put_alternatives(std::string *out, std::string_view text, size_t at, char before,
+                               const literal_rules &rules) {
+    alternatives all;
+    size_t end = read_alternatives(text, at, rules, &all);
+    if (end == std::string_view::npos || all.size() < ALTERNATIVES_MIN) return std::string_view::npos;
+    size_t close = behind_spaces(text, end);
+    char after = close < text.size() ? text[close] : '\n';
+    if (after != (before == '(' ? ')' : '\n')) return std::string_view::npos;
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    put_tree(out, all, 0, all.size(), 0, 0);
+    return end;
 }
 
 std::string chat_shim::factor_literals(const std::string &grammar) {
     std::string_view text = grammar;
+    literal_rules rules = find_literal_rules(text);
     std::string out;
     char before = 0; /* the last one that is no space */
     for (size_t at = 0, end; at < text.size(); at = end) {
-        end = at + 1;
         char c = text[at];
+        if ((before == '(' || before == '=') && (c == '"' || is_name(c))) {
+            end = put_alternatives(&out, text, at, before, rules);
+            before = c;
+            if (end != std::string_view::npos) continue;
+        }
+        end = at + 1;
         if (c == '#')
             end = std::min(text.find('\n', at), text.size());
-        else if (c == '[')
-            end = behind_closing(text, at, ']');
-        else if (c == '"') {
-            alternatives all;
-            end = read_alternatives(text, at, &all);
-            size_t close = behind_spaces(text, end);
-            char after = close < text.size() ? text[close] : '\n';
-            if (all.size() >= ALTERNATIVES_MIN &&
-                ((before == '(' && after == ')') || (before == '=' && after == '\n'))) {
-                std::sort(all.begin(), all.end());
-                all.erase(std::unique(all.begin(), all.end()), all.end());
-                put_tree(&out, all, 0, all.size(), 0, 0);
-                before = '"';
-                continue;
-            }
-            if (before != '(' && before != '=') end = behind_closing(text, at, '"');
-        }
+        else if (c == '[' || c == '"')
+            end = behind_closing(text, at, c == '[' ? ']' : '"');
         out.append(text, at, end - at);
         if (c != ' ' && c != '\t' && c != '\n' && c != '#') before = c;
     }

@@ -475,15 +475,21 @@ START_TEST(test_a_long_enum_is_each_of_its_values) {
                                          "\"caf\u00ea", "\"\\t",  "\"red or\"", "a",  "false"};
     struct engine *e = load(SMOL, NULL);
     configure(e, CELLS);
-    struct buf schema = BUF(1 << 12);
-    for (size_t i = 0; i < ARRAY_LEN(values); i++)
-        buf_printf(&schema, "%s%s", i ? "," : "{\"enum\":[", values[i]);
-    buf_puts(&schema, "]}");
     struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Choose.\"}]");
-    r.json_schema = (struct msg_bytes){.data = schema.data, .size = (uint32_t)schema.size};
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) check_end(e, r, values[i], 1);
-    for (size_t i = 0; i < ARRAY_LEN(others); i++) check_end(e, r, others[i], 0);
-    buf_free(&schema);
+    for (int constants = 0; constants < 2; constants++) {
+        struct buf schema = BUF(1 << 12);
+        for (size_t i = 0; i < ARRAY_LEN(values); i++)
+            buf_printf(&schema, constants ? "%s{\"const\":%s}" : "%s%s",
+                       i           ? ","
+                       : constants ? "{\"anyOf\":["
+                                   : "{\"enum\":[",
+                       values[i]);
+        buf_puts(&schema, "]}");
+        r.json_schema = (struct msg_bytes){.data = schema.data, .size = (uint32_t)schema.size};
+        for (size_t i = 0; i < ARRAY_LEN(values); i++) check_end(e, r, values[i], 1);
+        for (size_t i = 0; i < ARRAY_LEN(others); i++) check_end(e, r, others[i], 0);
+        buf_free(&schema);
+    }
     engine_free(e);
 }
 END_TEST
