@@ -180,7 +180,7 @@ def test_a_server_that_dies_in_the_middle(server, models, tmp_path):
         t.expect("no whole answer from")
         t.prompt()
         part = saved(t, tmp_path / "talk.json")["messages"]
-        assert len(part) == 2 and len(part[1]["content"]) > 10  # what came is kept
+        assert len(part) == 2 and len(part[1]["content"].split()) >= 3  # what came is kept
         t.type("\x04")
         assert t.ended() == 0
 

@@ -195,7 +195,8 @@ END_TEST
 START_TEST(an_end_inside_a_frame_is_an_end) {
     struct msg got;
     open_both();
-    ck_assert_int_eq(write(fds[1], "\x10\0\0\0\3\0\1\0abc", 11), 11);
+    const uint8_t part[] = {16, 0, 0, 0, LINK_VERSION, 0, 1, 0, 'a', 'b', 'c'};
+    ck_assert_int_eq(write(fds[1], part, sizeof part), sizeof part);
     channel_free(TAKE(ends[1]));
     ck_assert_int_eq(channel_receive(ends[0], &got), ERR_EOF);
     close_both();

@@ -13,7 +13,9 @@ START_TEST(a_frame_is_found_when_all_of_it_is_there) {
     buf_puts(&b, "payload");
     ck_assert_int_eq(frame_end(&b, begin), ERR_OK);
     ck_assert_uint_eq(b.size, FRAME_HEADER_BYTES + 7);
-    ck_assert_mem_eq(b.data, "\7\0\0\0\3\0\7\0payload", 15);
+    const uint8_t header[] = {7, 0, 0, 0, LINK_VERSION, 0, 7, 0};
+    ck_assert_mem_eq(b.data, header, sizeof header);
+    ck_assert_mem_eq(b.data + sizeof header, "payload", 7);
     for (size_t have = 0; have < b.size; have++)
         ck_assert_int_eq(frame_peek(b.data, have, &size, &type), ERR_EOF);
     ck_assert_int_eq(frame_peek(b.data, b.size, &size, &type), ERR_OK);

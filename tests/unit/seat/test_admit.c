@@ -289,15 +289,18 @@ END_TEST
 START_TEST(background_makes_way_first) {
     ck_assert_int_eq(fault_arm("block_take_fail", -1, 0),
                      ERR_OK); /* what makes way is not on the disk at once */
-    struct stream *old = asked_of(true, 4096, true), *work = asked_of(false, 4096, true),
-                  *young = asked_of(false, 10, false);
-    read_to(work->seq, 4095);
+    struct stream *old = stream_of("ann", 4096, sequence_new(room, "ann", 16)),
+                  *work = asked_of(false, 4096, true), *young = asked_of(false, 10, false);
+    read_to(old->seq, 4096);
+    old->req.background = true;
+    stream_set_state(room, old, STREAM_PREFILL);
+    read_to(work->seq, 4096);
     stream_set_state(room, work, STREAM_PREFILL);
     stream_set_state(room, work, STREAM_DECODE);
-    read_to(work->seq, 4096);
     ck_assert_uint_eq(room->pool.n_free, 0);
     (void)batch_step(room);
     ck_assert_int_eq(old->state, STREAM_ENDED);
+    ck_assert_uint_eq(room->idle.count, 1); /* work has no cell yet */
     ck_assert_int_eq(work->state, STREAM_DECODE);
     ck_assert_int_eq(young->state, STREAM_QUEUED);
 }
