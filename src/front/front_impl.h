@@ -54,8 +54,8 @@ struct stream {
     bool moved;     /* a new token came since it was last submitted */
     bool yields;    /* background that the seat was told to let go: it goes on later */
     bool must_move; /* it was there at a counted death: goes on alone until it has moved */
-    uint64_t
-        waits_until_left; /* background that the seat has parked for its cells: model.n_left from which on it may fit */
+    /* Background that the seat has parked for its cells: model.n_left from which on it may fit. */
+    uint64_t waits_until_left;
     uint32_t deaths, submits;
     uint32_t unread; /* of the prompt, as STARTED said: counted as read with the first token */
     int32_t *tokens; /* all generated so far: the replay */
@@ -270,8 +270,8 @@ void choices_sweep(struct front *f); /* frees those that have ended in a queue *
 /* ---- moves.c ---- */
 void moves_seat_died(struct front *f); /* every running stream goes back to its queue, or ends */
 void moves_parked(struct front *f, struct stream *t);
-void moves_made_way(const struct front *f,
-                    struct stream *t); /* the seat said PARKED: of itself, unless a swap goes on */
+/* The seat said PARKED: of itself, unless a swap goes on. Before moves_parked(). */
+void moves_made_way(const struct front *f, struct stream *t);
 struct stream *moves_next(struct front *f, struct model *m); /* whom to submit now; NULL: nobody */
 
 /* ---- validate.c ---- */

@@ -127,10 +127,7 @@ static struct llama_sampler *rules_of(const struct llama_vocab *vocab, const str
 }
 
 static void grammar_fill(struct chat_grammar *g, const struct chat_render *r, const std::string &text) {
-    std::string factored = factor_literals(text);
-    g->rules = rules_of(g->vocab, r, factored);
-    /* What is repeated many times may have no more rules than it has: libllama counts them. */
-    if (!g->rules && factored != text) g->rules = rules_of(g->vocab, r, text);
+    g->rules = rules_of(g->vocab, r, factor_literals(text));
     if (!g->rules)
         throw refused{ERR_UNSUPPORTED, "the grammar of this request (schema or tools) can't be compiled"};
     if (!r || r->exact) return;

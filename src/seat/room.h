@@ -97,10 +97,10 @@ struct room {
     bool slots[SEQUENCES_MAX];
     struct list streams, idle; /* in order of arrival; oldest first */
     uint32_t n_running, parallel;
-    uint32_t n_jobs; /* the disk thread has */
-    uint64_t n_answers;
-    bool
-        disk_hangs; /* room_may_wait(): somebody waited for it in vain, and since hangs_since signs of life there was no other one */
+    uint32_t n_jobs;    /* the disk thread has */
+    uint64_t n_answers; /* it has given */
+    /* room_may_wait(): somebody has waited for it in vain, and since hangs_since signs of its life there was no other one. */
+    bool disk_hangs;
     uint64_t hangs_since;
     uint32_t takes_left;
     uint64_t turn; /* of the loop */
@@ -137,10 +137,10 @@ void room_free(struct room *r); /* after the thread has ended; the engine's mode
 
 /* Takes job over. False: the disk thread has too many already; the job is freed, its bytes leave the gauge. */
 bool room_post_job(struct room *r, struct disk_job *job);
-uint32_t room_blocks_idle(const struct room *r,
-                          const struct sequence *keep); /* that all idle ones hold, but for keep (or NULL) */
+/* What all idle sequences hold, but for keep (or NULL). */
+uint32_t room_blocks_idle(const struct room *r, const struct sequence *keep);
 /* Idle sequences leave, those on the disk first and of these the oldest, until the pool has n_blocks free and a slot is (or need not be) free; keep stays.
- * False: not yet (running ones hold it, or the disk is behind). */
+ * False: not yet (running ones hold it, and then nobody has left; or the disk is behind). */
 bool room_make_place(struct room *r, uint32_t n_blocks, bool slot, const struct sequence *keep);
 /* A turn begins: idle sequences that have stayed for IDLE_TOKENS of others leave, if the disk has all of them and nobody who waits goes on
  * from them or takes blocks over from them. */

@@ -47,10 +47,9 @@ struct sequence {
     bool wanted;                /* idle, and somebody goes on from it or takes blocks: admit_mark_wanted() */
     int64_t idle_since_ns;
     uint64_t idle_since; /* the room's n_decoded then */
-    int64_t
-        leave_since_ns; /* room_may_wait(): asked since then (and so many signs of the disk's life), and last in that turn of the loop */
-    uint64_t leave_signs;
-    uint64_t leave_turn;
+    /* room_may_wait(): asked since then (and so many signs of the disk's life), and last in that turn of the loop. */
+    int64_t leave_since_ns;
+    uint64_t leave_signs, leave_turn;
 };
 
 /* Takes a slot and n_blocks of the pool; NULL when there is none (nothing was taken) or no memory. */

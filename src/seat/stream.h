@@ -81,8 +81,8 @@ void stream_set_state(struct room *r, struct stream *t, enum stream_state state)
 struct stream *stream_find(struct room *r, uint64_t serial);
 struct stream *stream_find_request(struct room *r, uint64_t request);
 bool stream_runs(const struct stream *t); /* PLAN .. DECODE: it has a sequence */
-struct stream *stream_newest(struct room *r,
-                             bool background); /* that runs, of background alone or of all; or NULL */
+/* The newest that runs, of background alone or of all; or NULL. */
+struct stream *stream_newest(struct room *r, bool background);
 
 /* With tokens = the prompt: sampler, stop strings, limit, the replayed tokens. On error why is filled. finish is set when the replay ends the answer. */
 enum err stream_prepare(struct room *r, struct stream *t, char *why, size_t why_size) NODISCARD;

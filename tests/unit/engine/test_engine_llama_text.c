@@ -494,6 +494,23 @@ START_TEST(test_a_long_enum_is_each_of_its_values) {
 }
 END_TEST
 
+/* libllama counts the rules within what is repeated: those of the tree don't count. */
+START_TEST(test_a_tree_is_repeated_like_anything_else) {
+    struct engine *e = load(SMOL, NULL);
+    configure(e, CELLS);
+    struct buf schema = BUF(1 << 12);
+    buf_puts(&schema, "{\"type\":\"string\",\"pattern\":\"^(ba");
+    for (char c = 'a'; c < 'a' + 20; c++) buf_printf(&schema, "|a%c", c);
+    buf_puts(&schema, "){1,1500}$\"}");
+    struct msg_submit r = ask("[{\"role\":\"user\",\"content\":\"Choose.\"}]");
+    r.json_schema = (struct msg_bytes){.data = schema.data, .size = (uint32_t)schema.size};
+    check_end(e, r, "\"abba\"", 1);
+    check_end(e, r, "\"az", 0);
+    buf_free(&schema);
+    engine_free(e);
+}
+END_TEST
+
 START_TEST(test_forced_tool_call) {
     struct engine *e = load(QWEN, NULL);
     configure(e, CELLS);
@@ -642,6 +659,7 @@ static Suite *suite(void) {
     tcase_add_test(t, test_sampling_is_a_function_of_seed_and_position);
     tcase_add_test(t, test_schema_makes_json);
     tcase_add_test(t, test_a_long_enum_is_each_of_its_values);
+    tcase_add_test(t, test_a_tree_is_repeated_like_anything_else);
     tcase_add_test(t, test_after_text_that_left_the_grammar_nothing_is_allowed);
     tcase_add_test(t, test_forced_tool_call);
     tcase_add_test(t, test_marks_of_thoughts_inside_of_a_call);
